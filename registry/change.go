@@ -1,0 +1,20 @@
+package registry
+
+// A Change says that something was created, altered or removed, after it was
+// stored. It travels as a notice to the caches and sessions of every node, so
+// it names things and carries none: who needs the new state reads it.
+//
+// The fields that are set say what is concerned:
+//
+//	Domain                  the domain itself (status, route) and all in it
+//	Domain, Device          a device: its status, its secrets, its removal
+//	Domain, Channel         a channel: its status, route, storage, removal
+//	Domain, Device, Channel a connection: its rights, its removal
+//	User                    a person: role, status, password, sessions
+//	Domain, User            a membership
+type Change struct {
+	Domain  DomainID  `json:"domain,omitempty"`
+	Device  DeviceID  `json:"device,omitempty"`
+	Channel ChannelID `json:"channel,omitempty"`
+	User    UserID    `json:"user,omitempty"`
+}
