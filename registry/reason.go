@@ -22,6 +22,7 @@ const (
 	ReasonDeviceDisabled       Reason = "device_disabled"
 	ReasonDeviceDeleted        Reason = "device_deleted"
 	ReasonTooManyAttempts      Reason = "too_many_attempts"
+	ReasonSessionEnded         Reason = "session_ended" // by an operator
 
 	// May you?
 	ReasonDomainUnknown   Reason = "domain_unknown"

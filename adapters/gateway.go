@@ -1,0 +1,172 @@
+package adapters
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authz"
+	"github.com/postern-io/postern/messaging"
+	"github.com/postern-io/postern/registry"
+)
+
+// recheckTimeout bounds the look at the store that a change notice causes.
+const recheckTimeout = 5 * time.Second
+
+// A Gateway lets devices in, whichever door they came by, and ends their
+// sessions when the ground for them goes away. All fields but Metrics are
+// required; it is safe for concurrent use.
+type Gateway struct {
+	Devices  *authn.Devices
+	Channels *authz.Channels
+	Bus      *messaging.Bus
+	Log      *slog.Logger
+	Metrics  *Metrics // nil: nothing is counted
+	Now      func() time.Time
+
+	// MaxSessions bounds the open sessions of one device; 0 means 1,000.
+	MaxSessions int
+
+	epoch    atomic.Uint64 // counts change notices
+	sessions sessions
+}
+
+// Open recognises the device behind c and returns its session, which the door
+// must Close.
+//
+// Errors are those of authn.Devices.Authenticate, and ErrLimited when the
+// device has too many sessions. Whatever comes of it is counted and logged
+// here; a door only answers.
+func (g *Gateway) Open(ctx context.Context, c authn.Credential) (*Session, error) {
+	s, err := g.open(ctx, c)
+	g.Metrics.connect(c.Via, err)
+	if err != nil {
+		g.logRefusal(ctx, c, err)
+	}
+	return s, err
+}
+
+func (g *Gateway) open(ctx context.Context, c authn.Credential) (*Session, error) {
+	epoch := g.epoch.Load()
+	id, err := g.Devices.Authenticate(ctx, &c)
+	if err != nil {
+		return nil, err
+	}
+	s := g.newSession(c, id)
+	if !g.sessions.add(s, g.maxSessions()) {
+		return nil, ErrLimited
+	}
+	// A change that came between the decision and the registration has missed
+	// this session; one that comes from here on will find it.
+	if g.epoch.Load() != epoch {
+		if id, err = g.Devices.Authenticate(ctx, &c); err != nil || id.Device.ID != s.device.ID {
+			s.Close()
+			if err == nil {
+				err = &authn.RefusedError{Reason: registry.ReasonConflictingEvidence}
+			}
+			return nil, err
+		}
+	}
+	s.expireWith(id.Expires)
+	return s, nil
+}
+
+func (g *Gateway) maxSessions() int {
+	if g.MaxSessions > 0 {
+		return g.MaxSessions
+	}
+	return 1000
+}
+
+func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
+	key := uuid.NewString()
+	return &Session{
+		gateway: g,
+		id:      key,
+		device:  id.Device,
+		secret:  id.Secret,
+		via:     c.Via,
+		remote:  c.Remote,
+		cert:    c.Certificate != nil,
+		opened:  g.Now(),
+		lane:    g.Bus.Lane(key),
+		counted: g.Metrics.door(c.Via),
+	}
+}
+
+// A refusal is the client's mistake, not ours: it is information.
+func (g *Gateway) logRefusal(ctx context.Context, c authn.Credential, err error) {
+	level, device := slog.LevelInfo, ""
+	if k := KindOf(err); k == Unavailable || k == Internal {
+		level = slog.LevelWarn
+	}
+	var refused *authn.RefusedError
+	if errors.As(err, &refused) {
+		device = string(refused.Device)
+	}
+	g.Log.LogAttrs(ctx, level, "connect refused", slog.String("adapter", c.Via), slog.String("remote", c.Remote.String()),
+		slog.String("device", device), slog.String("reason", string(ReasonOf(err))), slog.Any("err", unexpected(err)))
+}
+
+// unexpected returns err when its reason does not already say everything.
+func unexpected(err error) any {
+	switch KindOf(err) {
+	case Unavailable, Internal:
+		return err
+	}
+	return nil
+}
+
+// Changed takes the notice of changes: what was remembered of them is
+// forgotten, and every session that they may concern is looked at again before
+// it returns.
+func (g *Gateway) Changed(ctx context.Context, changes []registry.Change) {
+	for _, c := range changes {
+		g.Devices.Changed(c)
+		g.Channels.Changed(c)
+	}
+	g.epoch.Add(1)
+	for _, c := range changes {
+		switch {
+		case c.Device != "" && c.Channel == "":
+			for _, s := range g.sessions.ofDevice(c.Device) {
+				s.recheck(ctx)
+			}
+		case c.Device != "":
+			for _, s := range g.sessions.ofDevice(c.Device) {
+				s.changed()
+			}
+		case c.Channel != "":
+			for _, s := range g.sessions.onChannel(c.Channel) {
+				s.changed()
+			}
+		case c.User != "":
+			// people do not hold device sessions
+		case c.Domain != "":
+			for _, s := range g.sessions.inDomain(c.Domain) {
+				s.changed()
+			}
+		}
+	}
+}
+
+// ChangedAll is for the moment after notices may have been lost: everything
+// remembered is forgotten and every session is looked at again. While the store
+// is away the sessions stay as they are.
+func (g *Gateway) ChangedAll(ctx context.Context) {
+	g.Devices.ChangedAll()
+	g.Channels.ChangedAll()
+	g.epoch.Add(1)
+	for _, s := range g.sessions.all() {
+		if ctx.Err() != nil {
+			return
+		}
+		s.recheckUnlessAway(ctx)
+		s.changed()
+	}
+}

@@ -1,0 +1,161 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/postern-io/postern/registry"
+)
+
+// A Finder reads devices from where they are kept. Each method returns
+// registry.ErrNotFound when there is none, and any other error when it cannot
+// tell; the two are never mixed up, because the first refuses a device and the
+// second asks it to try later.
+type Finder interface {
+	// SecretOwners returns the devices that hold a secret of this hash: more
+	// than two need not be returned.
+	SecretOwners(ctx context.Context, hash registry.SecretHash) ([]registry.DeviceID, error)
+	// Device returns the device of this id.
+	Device(ctx context.Context, id registry.DeviceID) (registry.Device, error)
+	// DeviceSecrets returns the secrets that a device holds, expired ones
+	// included.
+	DeviceSecrets(ctx context.Context, id registry.DeviceID) ([]registry.DeviceSecret, error)
+}
+
+// Devices tells which device stands at the door. It is safe for concurrent use;
+// a decision from memory takes about a microsecond and does not allocate.
+type Devices struct {
+	hasher  *registry.SecretHasher
+	now     func() time.Time
+	x509    bool
+	memory  *memory
+	wrong   *failures
+	touched touched
+}
+
+// Config is what NewDevices needs. Find and Hasher have no default.
+type Config struct {
+	Find               Finder
+	Hasher             *registry.SecretHasher
+	Limits             Limits           // zero: no limits
+	CacheSize          int              // devices kept in memory; default 100,000
+	RequireCertificate bool             // AUTH=x509: a secret alone is not enough
+	Now                func() time.Time // default time.Now
+}
+
+// NewDevices returns a Devices with empty caches.
+func NewDevices(c Config) *Devices {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.CacheSize <= 0 {
+		c.CacheSize = 100_000
+	}
+	return &Devices{
+		hasher: c.Hasher,
+		now:    c.Now,
+		x509:   c.RequireCertificate,
+		memory: newMemory(c.Find, c.CacheSize),
+		wrong:  newFailures(c.Limits),
+	}
+}
+
+// An Identity is a device that was recognised, and the record it was recognised
+// by. Device is shared: do not write to it.
+type Identity struct {
+	Device *registry.Device
+	Secret registry.SecretID // the secret that was shown; "" when the certificate named the device
+	// Expires is when that secret stops being valid, zero when it does not.
+	Expires time.Time
+}
+
+// Authenticate returns the one enabled device that everything in c names.
+//
+// Errors: a *RefusedError (ErrUnauthenticated) with the reason; a *LimitedError
+// (ErrLimited) when too many attempts failed before; anything else means the
+// store did not answer and says nothing about the credential.
+func (d *Devices) Authenticate(ctx context.Context, c *Credential) (Identity, error) {
+	var t Trace
+	return d.authenticate(ctx, c, &t)
+}
+
+func (d *Devices) authenticate(ctx context.Context, c *Credential, t *Trace) (Identity, error) {
+	switch {
+	case c.conflict:
+		return d.refuse(c, registry.ReasonConflictingEvidence, "")
+	case c.Certificate == nil && c.Secret.IsZero():
+		return d.refuse(c, registry.ReasonNoCredential, "")
+	case c.Certificate == nil && d.x509:
+		return d.refuse(c, registry.ReasonCertificateRequired, "")
+	}
+	look := lookup{d: d, ctx: ctx, c: c, trace: t, now: d.now()}
+	rec, held, err := look.named()
+	var refused *RefusedError
+	switch {
+	case errors.As(err, &refused):
+		return d.refuse(c, refused.Reason, refused.Device)
+	case err != nil:
+		return Identity{}, err
+	case rec.device.Status != registry.Enabled:
+		t.add("not enabled: device", rec.device.ID)
+		return d.refuse(c, registry.ReasonDeviceDisabled, rec.device.ID)
+	}
+	id := Identity{Device: &rec.device}
+	if held != nil {
+		id.Secret, id.Expires = held.ID, held.Expires
+		d.touched.mark(held.ID, look.now)
+	}
+	t.add("enabled: device", rec.device.ID)
+	return id, nil
+}
+
+// Recheck tells whether a device that was let in with a secret (the empty
+// SecretID: without one) would still be, and until when. The errors are those of
+// Authenticate.
+func (d *Devices) Recheck(ctx context.Context, id registry.DeviceID, secret registry.SecretID) (expires time.Time, err error) {
+	rec, err := d.memory.records.Get(ctx, id, d.memory.loadRecord)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case rec.absent:
+		return time.Time{}, &RefusedError{Reason: registry.ReasonDeviceDeleted, Device: id}
+	case rec.device.Status != registry.Enabled:
+		return time.Time{}, &RefusedError{Reason: registry.ReasonDeviceDisabled, Device: id}
+	case secret == "":
+		return time.Time{}, nil
+	}
+	for i := range rec.secrets {
+		s := &rec.secrets[i]
+		switch {
+		case s.ID != secret:
+		case !s.Valid(d.now()):
+			return time.Time{}, &RefusedError{Reason: registry.ReasonSecretExpired, Device: id}
+		default:
+			return s.Expires, nil
+		}
+	}
+	return time.Time{}, &RefusedError{Reason: registry.ReasonSecretRevoked, Device: id}
+}
+
+func (d *Devices) refuse(c *Credential, r registry.Reason, id registry.DeviceID) (Identity, error) {
+	d.wrong.count(d.now(), c)
+	return Identity{}, &RefusedError{Reason: r, Device: id}
+}
+
+// Changed forgets what a change concerns. Call it before the sessions of the
+// device are looked at, so that none can be opened on what was known before.
+func (d *Devices) Changed(c registry.Change) {
+	if c.Device != "" && c.Channel == "" {
+		d.memory.forget(c.Device)
+	}
+}
+
+// ChangedAll forgets everything: notices may have been lost.
+func (d *Devices) ChangedAll() { d.memory.forgetAll() }
+
+// Cached reports whether the device is known in memory, for explain.
+func (d *Devices) Cached(id registry.DeviceID) bool {
+	_, ok := d.memory.records.GetIfPresent(id)
+	return ok
+}
