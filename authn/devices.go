@@ -2,7 +2,6 @@ package authn
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/postern-io/postern/registry"
@@ -76,11 +75,10 @@ type Identity struct {
 // (ErrLimited) when too many attempts failed before; anything else means the
 // store did not answer and says nothing about the credential.
 func (d *Devices) Authenticate(ctx context.Context, c *Credential) (Identity, error) {
-	var t Trace
-	return d.authenticate(ctx, c, &t)
+	return d.authenticate(ctx, c, nil)
 }
 
-func (d *Devices) authenticate(ctx context.Context, c *Credential, t *Trace) (Identity, error) {
+func (d *Devices) authenticate(ctx context.Context, c *Credential, t *trace) (Identity, error) {
 	switch {
 	case c.conflict:
 		return d.refuse(c, registry.ReasonConflictingEvidence, "")
@@ -91,10 +89,10 @@ func (d *Devices) authenticate(ctx context.Context, c *Credential, t *Trace) (Id
 	}
 	look := lookup{d: d, ctx: ctx, c: c, trace: t, now: d.now()}
 	rec, held, err := look.named()
-	var refused *RefusedError
-	switch {
-	case errors.As(err, &refused):
+	if refused, ok := err.(*RefusedError); ok {
 		return d.refuse(c, refused.Reason, refused.Device)
+	}
+	switch {
 	case err != nil:
 		return Identity{}, err
 	case rec.device.Status != registry.Enabled:

@@ -13,7 +13,7 @@ type lookup struct {
 	d     *Devices
 	ctx   context.Context
 	c     *Credential
-	trace *Trace
+	trace *trace
 	now   time.Time
 }
 

@@ -110,13 +110,12 @@ func (c *Channels) Epoch() uint64 { return c.epoch.Load() }
 // Errors: a *DeniedError (ErrDenied) with the reason; anything else means the
 // store did not answer.
 func (c *Channels) Allow(ctx context.Context, device *registry.Device, domain, channel string, want registry.Rights) (Grant, error) {
-	var t trace
-	return c.allow(ctx, device, domain, channel, want, &t)
+	return c.allow(ctx, device, domain, channel, want, nil)
 }
 
 // Explain decides like Allow and returns every step taken.
 func (c *Channels) Explain(ctx context.Context, device *registry.Device, domain, channel string, want registry.Rights) (Grant, []string, error) {
-	t := trace{on: true}
+	var t trace
 	g, err := c.allow(ctx, device, domain, channel, want, &t)
 	return g, t.steps, err
 }
@@ -188,14 +187,11 @@ func (c *Channels) ChangedAll() {
 	c.epoch.Add(1)
 }
 
-// trace collects the steps of a decision for explain; off, it costs nothing.
-type trace struct {
-	on    bool
-	steps []string
-}
+// trace collects the steps of a decision for explain; nil, it costs nothing.
+type trace struct{ steps []string }
 
 func (t *trace) add(step, name string) {
-	if t.on {
+	if t != nil {
 		t.steps = append(t.steps, step+" "+name)
 	}
 }
