@@ -174,3 +174,12 @@ type RefreshToken struct {
 	Expires time.Time
 	UsedAt  time.Time // zero while unused; a second use kills the family
 }
+
+// A Throttle counts the sign-ins that failed under one key (an account, an
+// address). It outlives a restart.
+type Throttle struct {
+	Key          string
+	Failures     int
+	Since        time.Time // when the first of them was counted
+	BlockedUntil time.Time // zero when not blocked
+}

@@ -24,6 +24,11 @@ const (
 	ReasonTooManyAttempts      Reason = "too_many_attempts"
 	ReasonSessionEnded         Reason = "session_ended" // by an operator
 
+	// Who are you, person?
+	ReasonUnknownUser   Reason = "unknown_user"
+	ReasonWrongPassword Reason = "wrong_password"
+	ReasonUserDisabled  Reason = "user_disabled"
+
 	// May you?
 	ReasonDomainUnknown   Reason = "domain_unknown"
 	ReasonDomainDisabled  Reason = "domain_disabled"

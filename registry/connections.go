@@ -1,0 +1,71 @@
+package registry
+
+import (
+	"context"
+	"slices"
+)
+
+// Rights returns what the device may do on the channel by its connection.
+func (r *Registry) Rights(ctx context.Context, device DeviceID, channel ChannelID) (Rights, error) {
+	return r.Store.Rights(ctx, device, channel)
+}
+
+// Connections lists connections of q.Domain, of q.Device or of q.Channel.
+func (r *Registry) Connections(ctx context.Context, q Query) (List[Connection], error) {
+	if err := q.Check(); err != nil {
+		return List[Connection]{}, err
+	}
+	return r.Store.Connections(ctx, q)
+}
+
+// Connect gives each device each of the rights on each channel, all or none.
+// Rights that are there stay. Devices and channels must be of the domain;
+// their number multiplied must not pass MaxBulk.
+func (r *Registry) Connect(ctx context.Context, domain DomainID, devices []DeviceID, channels []ChannelID, rights Rights) error {
+	return r.connections(ctx, domain, devices, channels, rights, Tx.AddRights)
+}
+
+// Disconnect takes each of the rights on each channel from each device. A
+// right that is not there is not missed.
+func (r *Registry) Disconnect(ctx context.Context, domain DomainID, devices []DeviceID, channels []ChannelID, rights Rights) error {
+	return r.connections(ctx, domain, devices, channels, rights, Tx.RemoveRights)
+}
+
+func (r *Registry) connections(ctx context.Context, domain DomainID, devices []DeviceID, channels []ChannelID, rights Rights,
+	change func(Tx, context.Context, Connection) error) error {
+	switch {
+	case rights == 0 || rights&^(Publish|Subscribe) != 0:
+		return &InvalidError{Field: "types", Reason: "must be publish, subscribe or both"}
+	case len(devices) == 0:
+		return &InvalidError{Field: "client_ids", Reason: "must not be empty"}
+	case len(channels) == 0:
+		return &InvalidError{Field: "channel_ids", Reason: "must not be empty"}
+	case len(devices) > MaxBulk || len(channels) > MaxBulk || len(devices)*len(channels) > MaxBulk:
+		return &InvalidError{Field: "client_ids", Reason: "must make at most 1000 connections with channel_ids"}
+	}
+	// Sorted, so that two of these at once cannot wait for each other.
+	devices, channels = slices.Sorted(slices.Values(devices)), slices.Sorted(slices.Values(channels))
+
+	return r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
+		for _, id := range devices {
+			if _, err := deviceIn(ctx, tx, domain, id); err != nil {
+				return nil, err
+			}
+		}
+		for _, id := range channels {
+			if _, err := channelIn(ctx, tx, domain, id); err != nil {
+				return nil, err
+			}
+		}
+		var changes []Change
+		for _, d := range devices {
+			for _, c := range channels {
+				if err := change(tx, ctx, Connection{Domain: domain, Device: d, Channel: c, Rights: rights}); err != nil {
+					return nil, err
+				}
+				changes = append(changes, Change{Domain: domain, Device: d, Channel: c})
+			}
+		}
+		return changes, nil
+	})
+}

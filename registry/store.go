@@ -1,0 +1,178 @@
+package registry
+
+import (
+	"context"
+	"time"
+)
+
+// A Store keeps the nouns. It decides nothing beyond what an index can decide:
+// uniqueness, references and order. It is safe for concurrent use.
+//
+// Reads return ErrNotFound when there is no such row, writes an *ExistsError
+// when a value that must be unique is taken, and everything returns
+// ErrUnavailable when the database cannot answer now.
+type Store interface {
+	Reader
+
+	// Update calls do with a transaction and commits it when do returns nil;
+	// otherwise nothing of it is kept and do's error is returned. do must use
+	// only the Tx, must not keep it, and is called once.
+	Update(ctx context.Context, do func(Tx) error) error
+}
+
+// A Reader reads the nouns, from the store or from inside a transaction.
+type Reader interface {
+	DomainReader
+	DeviceReader
+	ChannelReader
+	ConnectionReader
+	UserReader
+	MembershipReader
+}
+
+// A Tx is one transaction.
+type Tx interface {
+	Reader
+	DomainWriter
+	DeviceWriter
+	ChannelWriter
+	ConnectionWriter
+	UserWriter
+	MembershipWriter
+	SessionRevoker
+	Purger
+
+	// Lock waits until this transaction alone holds the named lock, on every
+	// node. It ends with the transaction. It is what makes "count, then
+	// change" safe where no single row can be locked.
+	Lock(ctx context.Context, name LockName) error
+}
+
+// A LockName names a rule that spans rows.
+type LockName string
+
+const (
+	lockOwners LockName = "owners" // how many enabled owners there are
+	lockRoutes LockName = "routes" // ids and routes of domains share one name space
+)
+
+// A DomainReader reads domains.
+type DomainReader interface {
+	Domain(ctx context.Context, id DomainID) (Domain, error)
+	// DomainByRef finds a domain by its id or its route. An id wins.
+	DomainByRef(ctx context.Context, ref string) (Domain, error)
+	Domains(ctx context.Context, q Query) (List[Domain], error)
+}
+
+// A DomainWriter changes domains.
+type DomainWriter interface {
+	// LockDomain reads a domain and keeps every other writer of it waiting
+	// until the transaction ends.
+	LockDomain(ctx context.Context, id DomainID) (Domain, error)
+	InsertDomain(ctx context.Context, d Domain) error
+	UpdateDomain(ctx context.Context, d Domain) error
+	// DeleteDomain removes the domain and all in it.
+	DeleteDomain(ctx context.Context, id DomainID) error
+}
+
+// A DeviceReader reads devices and the records of their secrets.
+type DeviceReader interface {
+	Device(ctx context.Context, id DeviceID) (Device, error)
+	Devices(ctx context.Context, q Query) (List[Device], error)
+	// DeviceSecrets returns the secrets of a device, the newest first.
+	DeviceSecrets(ctx context.Context, id DeviceID) ([]DeviceSecret, error)
+}
+
+// A DeviceWriter changes devices and their secrets.
+type DeviceWriter interface {
+	InsertDevice(ctx context.Context, d Device) error
+	UpdateDevice(ctx context.Context, d Device) error
+	// DeleteDevice removes the device, its secrets and its connections.
+	DeleteDevice(ctx context.Context, id DeviceID) error
+	// InsertSecret adds a secret. Its hash must be unique in the domain.
+	InsertSecret(ctx context.Context, domain DomainID, s DeviceSecret) error
+	ExpireSecret(ctx context.Context, id SecretID, at time.Time) error
+	DeleteSecret(ctx context.Context, id SecretID) error
+}
+
+// A ChannelReader reads channels.
+type ChannelReader interface {
+	Channel(ctx context.Context, id ChannelID) (Channel, error)
+	// ChannelByRef finds a channel of the domain by its id or its route. An
+	// id wins.
+	ChannelByRef(ctx context.Context, domain DomainID, ref string) (Channel, error)
+	Channels(ctx context.Context, q Query) (List[Channel], error)
+}
+
+// A ChannelWriter changes channels.
+type ChannelWriter interface {
+	InsertChannel(ctx context.Context, c Channel) error
+	UpdateChannel(ctx context.Context, c Channel) error
+	// DeleteChannel removes the channel and its connections.
+	DeleteChannel(ctx context.Context, id ChannelID) error
+}
+
+// A ConnectionReader reads connections.
+type ConnectionReader interface {
+	// Rights returns what the device may do on the channel, and no rights and
+	// no error when they are not connected.
+	Rights(ctx context.Context, device DeviceID, channel ChannelID) (Rights, error)
+	Connections(ctx context.Context, q Query) (List[Connection], error)
+}
+
+// A ConnectionWriter changes connections.
+type ConnectionWriter interface {
+	// AddRights connects, or widens the connection that is there.
+	AddRights(ctx context.Context, c Connection) error
+	// RemoveRights narrows a connection and removes it when no right is left.
+	RemoveRights(ctx context.Context, c Connection) error
+}
+
+// A UserReader reads people.
+type UserReader interface {
+	User(ctx context.Context, id UserID) (User, error)
+	// UserByLogin finds a user by username or e-mail, without case.
+	UserByLogin(ctx context.Context, login string) (User, error)
+	Users(ctx context.Context, q Query) (List[User], error)
+}
+
+// A UserWriter changes people.
+type UserWriter interface {
+	// LockUser reads a user and keeps every other writer of it waiting until
+	// the transaction ends.
+	LockUser(ctx context.Context, id UserID) (User, error)
+	InsertUser(ctx context.Context, u User) error
+	UpdateUser(ctx context.Context, u User) error
+}
+
+// A MembershipReader reads who belongs to a domain.
+type MembershipReader interface {
+	Membership(ctx context.Context, domain DomainID, user UserID) (Membership, error)
+	Members(ctx context.Context, q Query) (List[Member], error)
+}
+
+// A MembershipWriter changes who belongs to a domain.
+type MembershipWriter interface {
+	InsertMembership(ctx context.Context, m Membership) error
+	UpdateMembership(ctx context.Context, m Membership) error
+	DeleteMembership(ctx context.Context, domain DomainID, user UserID) error
+}
+
+// A SessionRevoker ends sign-ins of people.
+type SessionRevoker interface {
+	// RevokeSession ends one session of the user; ErrNotFound when the user
+	// has no such live session.
+	RevokeSession(ctx context.Context, user UserID, id SessionID, at time.Time) error
+	// RevokeSessions ends all sessions of the user but the one named, which
+	// may be empty.
+	RevokeSessions(ctx context.Context, user UserID, except SessionID, at time.Time) error
+}
+
+// A Purger removes what has had its time.
+type Purger interface {
+	// PurgeUsers removes users deleted before the given time.
+	PurgeUsers(ctx context.Context, deletedBefore time.Time) error
+	// PurgeExpired removes sessions, refresh tokens, device secrets and
+	// sign-in counters that ended before the given time.
+	PurgeExpired(ctx context.Context, endedBefore time.Time) error
+}
