@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/postern-io/postern/registry"
+)
+
+func scanConnection(r row) (c registry.Connection, err error) {
+	err = r.Scan(&c.Domain, &c.Device, &c.Channel, &c.Rights)
+	return c, err
+}
+
+// Rights implements registry.ConnectionReader.
+func (s reads) Rights(ctx context.Context, device registry.DeviceID, channel registry.ChannelID) (registry.Rights, error) {
+	rights, err := one(ctx, s.db, func(r row) (n registry.Rights, err error) {
+		err = r.Scan(&n)
+		return n, err
+	}, "SELECT rights FROM connections WHERE device = $1 AND channel = $2", string(device), string(channel))
+	if errors.Is(err, registry.ErrNotFound) {
+		return 0, nil
+	}
+	return rights, err
+}
+
+// Connections implements registry.ConnectionReader.
+func (s reads) Connections(ctx context.Context, q registry.Query) (registry.List[registry.Connection], error) {
+	f := filter{}
+	f.add("domain = ?", string(q.Domain))
+	if q.Device != "" {
+		f.add("device = ?", string(q.Device))
+	}
+	if q.Channel != "" {
+		f.add("channel = ?", string(q.Channel))
+	}
+	if q.Rights != 0 {
+		f.add("rights & ? = ?", int(q.Rights), int(q.Rights))
+	}
+	return list(ctx, s.db, q, f, scanConnection, "connections", "domain, device, channel, rights",
+		map[registry.Order]string{registry.ByCreated: "channel, device"})
+}
+
+// AddRights implements registry.ConnectionWriter.
+func (s writes) AddRights(ctx context.Context, c registry.Connection) error {
+	return exec(ctx, s.db, `INSERT INTO connections (domain, device, channel, rights) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (device, channel) DO UPDATE SET rights = connections.rights | excluded.rights`,
+		string(c.Domain), string(c.Device), string(c.Channel), int(c.Rights))
+}
+
+// RemoveRights implements registry.ConnectionWriter.
+func (s writes) RemoveRights(ctx context.Context, c registry.Connection) error {
+	err := run(ctx, s.db, "UPDATE connections SET rights = rights - (rights & $3) WHERE device = $1 AND channel = $2",
+		string(c.Device), string(c.Channel), int(c.Rights))
+	if err != nil {
+		return err
+	}
+	return run(ctx, s.db, "DELETE FROM connections WHERE device = $1 AND channel = $2 AND rights = 0",
+		string(c.Device), string(c.Channel))
+}
