@@ -12,9 +12,9 @@ import (
 // tell; the two are never mixed up, because the first refuses a device and the
 // second asks it to try later.
 type Finder interface {
-	// SecretOwners returns the devices that hold a secret of this hash: more
-	// than two need not be returned.
-	SecretOwners(ctx context.Context, hash registry.SecretHash) ([]registry.DeviceID, error)
+	// DevicesBySecret returns the secrets of this hash, expired ones included,
+	// none when nobody holds it. More than two need not be returned.
+	DevicesBySecret(ctx context.Context, hash registry.SecretHash) ([]registry.DeviceSecret, error)
 	// Device returns the device of this id.
 	Device(ctx context.Context, id registry.DeviceID) (registry.Device, error)
 	// DeviceSecrets returns the secrets that a device holds, expired ones

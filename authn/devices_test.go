@@ -70,25 +70,23 @@ func (f *fleet) status(id registry.DeviceID, s registry.Status) {
 	f.devices[id] = d
 }
 
-func (f *fleet) SecretOwners(_ context.Context, hash registry.SecretHash) ([]registry.DeviceID, error) {
+func (f *fleet) DevicesBySecret(_ context.Context, hash registry.SecretHash) ([]registry.DeviceSecret, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked.Add(1)
 	if f.away {
 		return nil, errAway
 	}
-	var ids []registry.DeviceID
+	var held []registry.DeviceSecret
 	for id, secrets := range f.secrets {
 		for _, s := range secrets {
 			if s.Hash == hash {
-				ids = append(ids, id)
+				s.Device = id
+				held = append(held, s)
 			}
 		}
 	}
-	if ids == nil {
-		return nil, registry.ErrNotFound
-	}
-	return ids, nil
+	return held, nil
 }
 
 func (f *fleet) Device(_ context.Context, id registry.DeviceID) (registry.Device, error) {

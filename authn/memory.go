@@ -63,11 +63,18 @@ func newMemory(find Finder, size int) *memory {
 		Logger:            &otter.NoopLogger{},
 	})
 	m.loadOwners = otter.LoaderFunc[registry.SecretHash, []registry.DeviceID](func(ctx context.Context, h registry.SecretHash) ([]registry.DeviceID, error) {
-		ids, err := find.SecretOwners(ctx, h)
-		if errors.Is(err, registry.ErrNotFound) || err == nil && len(ids) == 0 {
+		secrets, err := find.DevicesBySecret(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		if len(secrets) == 0 {
 			return nil, otter.ErrNotFound
 		}
-		return ids, err
+		ids := make([]registry.DeviceID, len(secrets))
+		for i, s := range secrets {
+			ids[i] = s.Device
+		}
+		return ids, nil
 	})
 	m.loadRecord = otter.LoaderFunc[registry.DeviceID, *record](m.load)
 	return m
