@@ -34,12 +34,10 @@ func (s reads) Channels(ctx context.Context, q registry.Query) (registry.List[re
 	f := filter{}
 	f.add("domain = ?", string(q.Domain))
 	f.common(q)
-	if q.Device != "" {
-		f.add("id IN (SELECT channel FROM connections WHERE device = ? AND rights & ? = ?)",
-			string(q.Device), int(q.Rights), int(q.Rights))
-	} else if q.Rights != 0 {
-		f.add("id IN (SELECT channel FROM connections WHERE domain = ? AND rights & ? = ?)",
-			string(q.Domain), int(q.Rights), int(q.Rights))
+	if q.Device != "" || q.Rights != 0 {
+		if err := f.linked(ctx, s.db, q, "channels", "channel", "device", string(q.Device)); err != nil {
+			return registry.List[registry.Channel]{}, err
+		}
 	}
 	return list(ctx, s.db, q, f, scanChannel, "channels", channelColumns, orders)
 }

@@ -27,12 +27,10 @@ func (s reads) Devices(ctx context.Context, q registry.Query) (registry.List[reg
 	f := filter{}
 	f.add("domain = ?", string(q.Domain))
 	f.common(q)
-	if q.Channel != "" {
-		f.add("id IN (SELECT device FROM connections WHERE channel = ? AND rights & ? = ?)",
-			string(q.Channel), int(q.Rights), int(q.Rights))
-	} else if q.Rights != 0 {
-		f.add("id IN (SELECT device FROM connections WHERE domain = ? AND rights & ? = ?)",
-			string(q.Domain), int(q.Rights), int(q.Rights))
+	if q.Channel != "" || q.Rights != 0 {
+		if err := f.linked(ctx, s.db, q, "devices", "device", "channel", string(q.Channel)); err != nil {
+			return registry.List[registry.Device]{}, err
+		}
 	}
 	return list(ctx, s.db, q, f, scanDevice, "devices", deviceColumns, orders)
 }

@@ -12,6 +12,7 @@ import (
 type filter struct {
 	conds []string
 	args  []any
+	total func() (int, error) // a quicker way to count, when there is one
 }
 
 // add adds a condition in which each ? stands for the next argument.
@@ -42,11 +43,44 @@ func (f *filter) common(q registry.Query) {
 		f.add(`search_lc LIKE ? ESCAPE '\'`, like(q.Name))
 	}
 	if q.Tag != "" {
-		f.add("jsonb_contains(tags, ?)", encodeJSON([]string{q.Tag}))
+		f.contains("tags", []any{q.Tag})
 	}
 	if len(q.Metadata) > 0 {
-		f.add("jsonb_contains(metadata, ?)", encodeJSON(q.Metadata))
+		f.contains("metadata", map[string]any(q.Metadata))
 	}
+}
+
+// contains adds that a JSON column contains part. Ahead of the exact test
+// stands a plain search for the strings of part, which costs SQLite a tenth.
+func (f *filter) contains(column string, part any) {
+	for _, s := range stringsIn(part, nil) {
+		f.add("CAST("+column+` AS TEXT) LIKE ? ESCAPE '\'`, like(encodeJSON(s)))
+	}
+	f.add("jsonb_contains("+column+", ?)", encodeJSON(part))
+}
+
+// maxPrefilters bounds the searches ahead of one exact test.
+const maxPrefilters = 4
+
+func stringsIn(v any, found []string) []string {
+	switch v := v.(type) {
+	case string:
+		// Only what every JSON encoder writes alike, and in one case.
+		if len(found) < maxPrefilters && v == strings.ToLower(v) && !strings.ContainsFunc(v, func(r rune) bool {
+			return r < ' ' || r > '~' || r == '"' || r == '\\'
+		}) {
+			found = append(found, v)
+		}
+	case []any:
+		for _, e := range v {
+			found = stringsIn(e, found)
+		}
+	case map[string]any:
+		for _, e := range v {
+			found = stringsIn(e, found)
+		}
+	}
+	return found
 }
 
 // like makes the pattern of a part, without the part's own wildcards.
@@ -54,35 +88,96 @@ func like(part string) string {
 	return "%" + strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`).Replace(strings.ToLower(part)) + "%"
 }
 
+// few is how many rows it pays to find first and sort then. More are so
+// dense that walking an index in order meets a page of them soon.
+const few = 1000
+
 // list answers a query: how many rows in all, and the page.
 func list[T any](ctx context.Context, db querier, q registry.Query, f filter, scan func(row) (T, error),
 	table, columns string, order map[registry.Order]string) (registry.List[T], error) {
 	var out registry.List[T]
+	var err error
 	where := f.where()
-	err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+table+where, f.args...).Scan(&out.Total)
+	if f.total != nil {
+		out.Total, err = f.total()
+	} else {
+		out.Total, err = count(ctx, db, "SELECT COUNT(*) FROM "+table+where, f.args...)
+	}
 	if err != nil || out.Total <= q.Offset {
-		return out, mapError(err)
+		return out, err
 	}
-	column, ok := order[q.Order]
+	sort, ok := order[q.Order]
 	if !ok {
-		column = order[registry.ByCreated]
+		sort = order[registry.ByCreated]
 	}
-	way := "ASC"
+	way := " ASC"
 	if q.Descending {
-		way = "DESC"
+		way = " DESC"
 	}
-	sort := ""
-	for i, c := range strings.Split(column, ", ") {
-		if i > 0 {
-			sort += ", "
+	terms := strings.Split(sort, ", ")
+	for i := range terms {
+		if out.Total <= few { // a term that no index has
+			switch terms[i] {
+			case "created_at", "updated_at":
+				terms[i] += " + 0"
+			case "name":
+				terms[i] += " || ''"
+			}
 		}
-		sort += c + " " + way
+		terms[i] += way
 	}
 	n := len(f.args)
-	out.Items, err = collect(ctx, db, scan,
-		fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s LIMIT $%d OFFSET $%d", columns, table, where, sort, n+1, n+2),
-		append(f.args, q.Limit, q.Offset)...)
+	out.Items, err = collect(ctx, db, scan, fmt.Sprintf("SELECT %s FROM %s%s ORDER BY %s LIMIT $%d OFFSET $%d",
+		columns, table, where, strings.Join(terms, ", "), n+1, n+2), append(f.args, q.Limit, q.Offset)...)
 	return out, err
+}
+
+func count(ctx context.Context, db querier, query string, args ...any) (n int, err error) {
+	err = db.QueryRowContext(ctx, query, args...).Scan(&n)
+	return n, mapError(err)
+}
+
+// linked adds that a noun of the table is connected to the other end, with
+// rights. Few connections are looked through first; of many, each row is
+// asked, and the total comes from counting the connections alone, less the rows
+// of another status.
+func (f *filter) linked(ctx context.Context, db querier, q registry.Query, table, near, far, end string) error {
+	links, linkArgs := "connections.domain = ?", []any{string(q.Domain)}
+	if end != "" {
+		links, linkArgs = "connections."+far+" = ?", []any{end}
+	}
+	if q.Rights != 0 {
+		links += " AND connections.rights & ? = ?"
+		linkArgs = append(linkArgs, int(q.Rights), int(q.Rights))
+	}
+	var c filter
+	c.add(links, linkArgs...)
+	n, err := count(ctx, db, fmt.Sprintf("SELECT COUNT(*) FROM (SELECT 1 FROM connections%s LIMIT %d) AS found", c.where(), few+1), c.args...)
+	if err != nil {
+		return err
+	}
+	if n <= few {
+		f.add("id IN (SELECT "+near+" FROM connections WHERE "+links+")", linkArgs...)
+		return nil
+	}
+	exists := "EXISTS (SELECT 1 FROM connections WHERE connections." + near + " = " + table + ".id AND " + links + ")"
+	f.add(exists, linkArgs...)
+	if end == "" || q.ID != "" || q.Name != "" || q.Tag != "" || len(q.Metadata) > 0 {
+		return nil
+	}
+	f.total = func() (int, error) {
+		all, err := count(ctx, db, "SELECT COUNT(*) FROM connections"+c.where(), c.args...)
+		if err != nil || q.Status == "" {
+			return all, err
+		}
+		var o filter
+		o.add("domain = ?", string(q.Domain))
+		o.add("status <> ?", string(q.Status))
+		o.add(exists, linkArgs...)
+		others, err := count(ctx, db, "SELECT COUNT(*) FROM "+table+o.where(), o.args...)
+		return all - others, err
+	}
+	return nil
 }
 
 var orders = map[registry.Order]string{
