@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postern-io/postern/registry"
 )
 
 // latencySample is how many stored messages go by for each one that is timed:
@@ -90,6 +92,13 @@ func (m *Metrics) connect(via string, err error) {
 // Refused counts a refusal that a door found by itself, such as a malformed
 // packet. A nil Metrics or a nil error counts nothing.
 func (m *Metrics) Refused(via string, err error) { m.door(via).refused(err) }
+
+// RefusedFor is Refused for who knows the reason and has no error.
+func (m *Metrics) RefusedFor(via string, why registry.Reason) {
+	if m != nil {
+		m.refusals.WithLabelValues(via, string(why)).Inc()
+	}
+}
 
 func (d *doorMetrics) refused(err error) {
 	if d != nil && err != nil {

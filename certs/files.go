@@ -130,3 +130,7 @@ func EncodePEM(certs ...*x509.Certificate) []byte {
 	}
 	return out
 }
+
+// ReplacePrivate writes a file that is its owner's alone, whole or not at all,
+// in the place of an older one.
+func ReplacePrivate(path string, data []byte) error { return replace(path, data, 0o600) }

@@ -28,6 +28,7 @@ const (
 	ReasonUnknownUser   Reason = "unknown_user"
 	ReasonWrongPassword Reason = "wrong_password"
 	ReasonUserDisabled  Reason = "user_disabled"
+	ReasonSetUpToken    Reason = "setup_token"
 
 	// May you?
 	ReasonDomainUnknown   Reason = "domain_unknown"

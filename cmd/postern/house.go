@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/postern-io/postern/adapters"
+	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/password"
+	"github.com/postern-io/postern/authn/token"
+	"github.com/postern-io/postern/authz"
+	"github.com/postern-io/postern/certs"
+	"github.com/postern-io/postern/messaging"
+	"github.com/postern-io/postern/registry"
+	"github.com/postern-io/postern/store"
+)
+
+// A house is every room of a running server, built from the ground up.
+type house struct {
+	log      *slog.Logger
+	metrics  *prometheus.Registry
+	store    *store.Store
+	bus      *messaging.Bus
+	registry *registry.Registry
+	devices  *authn.Devices
+	users    *authn.Users
+	people   *authz.People
+	gateway  *adapters.Gateway
+	ca       *certs.Authority
+	tls      *tls.Config // for HTTPS: asks for a certificate
+	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
+	notices  *notices
+	setUp    *setUp
+}
+
+// build opens the store and the bus and wires the rooms; nothing listens yet.
+func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err error) {
+	h = &house{log: log, metrics: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	key, err := secretKey(c)
+	if err != nil {
+		return h, err
+	}
+	hasher, err := registry.NewSecretHasher(key)
+	if err != nil {
+		return h, err
+	}
+	if h.ca, err = certs.Open(c.DataDir, time.Now); err != nil {
+		return h, err
+	}
+	if err := h.transport(c); err != nil {
+		return h, err
+	}
+	if h.store, err = store.Open(ctx, databaseURL(c)); err != nil {
+		return h, err
+	}
+	every, always, err := c.syncEvery()
+	if err != nil {
+		return h, err
+	}
+	h.notices = newNotices(h)
+	if h.bus, err = messaging.Open(ctx, messaging.Config{
+		URL:         c.NATSURL,
+		CredsFile:   c.NATSCreds,
+		Embedded:    messaging.EmbeddedConfig{DataDir: c.DataDir, Addr: c.NATSAddr, Sync: every, SyncAlways: always},
+		Stream:      messaging.StreamConfig{MaxBytes: c.StreamMaxBytes, MaxAge: c.StreamMaxAge, Replicas: c.StreamReplicas},
+		MaxPayload:  c.MaxPayload,
+		OnReconnect: h.notices.lost,
+		OnSlow: func(f messaging.Filter, dropped int) {
+			log.Warn("messages lost: this node does not keep up", "filter", f.String(), "dropped", dropped)
+		},
+		Log: log,
+	}); err != nil {
+		return h, err
+	}
+
+	h.registry = &registry.Registry{Store: h.store, Hasher: hasher, Now: time.Now, NewID: uuid.NewString, OnChange: h.notices.announce}
+	h.people = &authz.People{Members: h.store}
+	keys, err := tokenKeys(c.DataDir, key)
+	if err != nil {
+		return h, err
+	}
+	h.users = authn.NewUsers(authn.UsersConfig{
+		Accounts: h.registry, Live: h.registry, Find: h.store, Store: h.store, Throttles: h.store,
+		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, Now: time.Now,
+		Tokens: &token.Signer{Issuer: c.publicURL(), Audience: "postern", Life: c.AccessTTL, Now: time.Now, Keys: keys},
+	})
+	h.devices = authn.NewDevices(authn.Config{
+		Find: h.store, Hasher: hasher, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509",
+		Limits: authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst},
+	})
+	h.gateway = &adapters.Gateway{
+		Devices: h.devices, Channels: authz.NewChannels(h.store, 2*c.CacheSize), Bus: h.bus,
+		Log: log, Now: time.Now, MaxSessions: c.MaxSessions,
+	}
+	h.gateway.Metrics = adapters.NewMetrics(h.metrics, h.gateway)
+	if err := h.notices.listen(ctx); err != nil {
+		return h, err
+	}
+	return h, h.firstOwner(ctx, c)
+}
+
+func databaseURL(c *Config) string {
+	if c.DatabaseURL != "" {
+		return c.DatabaseURL
+	}
+	path := filepath.Join(c.DataDir, "postern.db")
+	return (&url.URL{Scheme: "sqlite", Path: path}).String()
+}
+
+// transport loads or makes the server's certificate and says whose device
+// certificates are taken.
+func (h *house) transport(c *Config) error {
+	certFile, keyFile := c.TLSCert, c.TLSKey
+	if certFile == "" {
+		var err error
+		if certFile, keyFile, err = h.ca.ServerCertificate(c.DataDir, c.serverNames()); err != nil {
+			return fmt.Errorf("make the server certificate: %w", err)
+		}
+	}
+	if _, err := certs.ReadKey(keyFile); err != nil {
+		return err
+	}
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return fmt.Errorf("load the server certificate: %w", err)
+	}
+	roots := []*x509.Certificate{h.ca.Root}
+	if c.ClientCA != "" {
+		if roots, err = certs.ReadCertificates(c.ClientCA); err != nil {
+			return err
+		}
+	}
+	refused := func(via string) func(*certs.UntrustedError) {
+		return func(err *certs.UntrustedError) {
+			h.gateway.Metrics.RefusedFor(via, err.Reason)
+			h.log.Info("certificate refused", "adapter", via, "reason", err.Reason, "err", err.Err)
+		}
+	}
+	h.tls = certs.TLS{Certificate: pair, Roots: roots, Refused: refused("http")}.Config()
+	h.tls.NextProtos = []string{"http/1.1"}
+	h.mqttTLS = certs.TLS{Certificate: pair, Roots: roots, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
+	return nil
+}
+
+// close ends what build began, the store last.
+func (h *house) close(ctx context.Context) error {
+	var errs []error
+	if h.notices != nil {
+		h.notices.close()
+	}
+	if h.bus != nil {
+		errs = append(errs, h.bus.Close(ctx))
+	}
+	if h.devices != nil && h.store != nil {
+		errs = append(errs, h.flushUse(ctx))
+	}
+	if h.store != nil {
+		errs = append(errs, h.store.Close())
+	}
+	return errors.Join(errs...)
+}

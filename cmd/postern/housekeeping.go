@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/postern-io/postern/registry"
+)
+
+const (
+	purgeEvery = time.Hour
+	useEvery   = 10 * time.Second
+)
+
+// housekeeping removes what has had its time, once an hour.
+func (h *house) housekeeping(ctx context.Context) error {
+	return every(ctx, purgeEvery, func() {
+		if err := h.registry.Purge(ctx); err != nil && ctx.Err() == nil {
+			h.log.Warn("purge failed; next try in an hour", "err", err)
+		}
+	})
+}
+
+// recordUse writes down which secrets were used, in batches: a connect does not
+// wait for a write. A batch that fails is dropped: it is a hint, not a record.
+func (h *house) recordUse(ctx context.Context) error {
+	return every(ctx, useEvery, func() {
+		if err := h.flushUse(ctx); err != nil && ctx.Err() == nil {
+			h.log.Warn("last use of secrets not recorded", "err", err)
+		}
+	})
+}
+
+func (h *house) flushUse(ctx context.Context) error {
+	used := h.devices.TakeUsed()
+	ids := make([]registry.SecretID, 0, len(used))
+	var latest time.Time
+	for id, at := range used {
+		ids = append(ids, id)
+		if at.After(latest) {
+			latest = at
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return h.store.TouchSecret(ctx, ids, latest)
+}
+
+// every calls do now and then until ctx ends.
+func every(ctx context.Context, d time.Duration, do func()) error {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			do()
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/postern-io/postern/registry"
+)
+
+const (
+	changesSubject = "postern.changes"
+	// maxNotice bounds the changes in one notice, so that it fits a message.
+	maxNotice = 1000
+	// announceTimeout bounds how long an API call waits for the bus.
+	announceTimeout = 2 * time.Second
+)
+
+// notices carries what the registry changed to the caches and sessions of every
+// node: here at once, before the API answers; elsewhere over NATS. Notices that
+// could not be sent or heard are made up for by forgetting everything when the
+// connection is back.
+type notices struct {
+	house *house
+	node  string
+	stop  func()
+
+	all    chan struct{} // asks the worker to forget everything
+	unsent atomic.Bool   // a notice did not get out
+	done   chan struct{}
+}
+
+// A notice is what travels on postern.changes.
+type notice struct {
+	Node    string            `json:"node"`
+	Changes []registry.Change `json:"changes,omitempty"`
+	All     bool              `json:"all,omitempty"` // more changed than could be said
+}
+
+func newNotices(h *house) *notices {
+	return &notices{house: h, node: uuid.NewString(), all: make(chan struct{}, 1)}
+}
+
+// listen begins to hear other nodes. Until then nothing is announced.
+func (n *notices) listen(ctx context.Context) error {
+	stop, err := n.house.bus.OnNotice(changesSubject, n.heard)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n.done = make(chan struct{})
+	n.stop = func() { stop(); cancel(); <-n.done }
+	go n.catchUp(ctx)
+	return nil
+}
+
+func (n *notices) close() {
+	if n.stop != nil {
+		n.stop()
+	}
+}
+
+// announce is registry.OnChange.
+func (n *notices) announce(ctx context.Context, changes []registry.Change) {
+	n.apply(ctx, changes)
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	for len(changes) > 0 {
+		some := changes[:min(maxNotice, len(changes))]
+		changes = changes[len(some):]
+		if err := n.send(ctx, notice{Node: n.node, Changes: some}); err != nil {
+			n.unsent.Store(true)
+			n.house.log.Error("change not announced to other nodes; it will be when NATS is back", "err", err)
+			return
+		}
+	}
+}
+
+func (n *notices) send(ctx context.Context, what notice) error {
+	data, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	return n.house.bus.Notify(ctx, changesSubject, data)
+}
+
+func (n *notices) apply(ctx context.Context, changes []registry.Change) {
+	for _, c := range changes {
+		n.house.users.Changed(c)
+	}
+	n.house.gateway.Changed(ctx, changes)
+}
+
+func (n *notices) heard(data []byte) {
+	var what notice
+	if err := json.Unmarshal(data, &what); err != nil {
+		n.house.log.Error("unreadable change notice", "err", err)
+		n.lost()
+		return
+	}
+	switch {
+	case what.Node == n.node:
+	case what.All:
+		n.lost()
+	default:
+		n.apply(context.Background(), what.Changes)
+	}
+}
+
+// lost says that notices may have been missed.
+func (n *notices) lost() {
+	select {
+	case n.all <- struct{}{}:
+	default: // already asked for
+	}
+}
+
+func (n *notices) catchUp(ctx context.Context) {
+	defer close(n.done)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.all:
+			n.house.log.Warn("change notices may have been lost: looking at everything again")
+			n.house.users.ChangedAll()
+			n.house.gateway.ChangedAll(ctx)
+			if n.unsent.CompareAndSwap(true, false) {
+				if err := n.send(ctx, notice{Node: n.node, All: true}); err != nil {
+					n.unsent.Store(true)
+				}
+			}
+		}
+	}
+}
