@@ -149,6 +149,9 @@ func (g *Gateway) Changed(ctx context.Context, changes []registry.Change) {
 			// people do not hold device sessions
 		case c.Domain != "":
 			for _, s := range g.sessions.inDomain(c.Domain) {
+				if c.Gone {
+					s.recheck(ctx)
+				}
 				s.changed()
 			}
 		}

@@ -144,8 +144,11 @@ func (d *Devices) refuse(c *Credential, r registry.Reason, id registry.DeviceID)
 // Changed forgets what a change concerns. Call it before the sessions of the
 // device are looked at, so that none can be opened on what was known before.
 func (d *Devices) Changed(c registry.Change) {
-	if c.Device != "" && c.Channel == "" {
+	switch {
+	case c.Device != "" && c.Channel == "":
 		d.memory.forget(c.Device)
+	case c.Gone && c.User == "" && c.Channel == "" && c.Domain != "":
+		d.memory.forgetAll() // every device of the domain went with it
 	}
 }
 

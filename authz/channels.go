@@ -166,17 +166,30 @@ func (c *Channels) allow(ctx context.Context, device *registry.Device, domain, c
 
 // Changed forgets what a change concerns.
 func (c *Channels) Changed(ch registry.Change) {
+	if ch.Gone && ch.User == "" {
+		c.forgetRights(ch)
+	}
 	switch {
 	case ch.Device != "" && ch.Channel != "":
 		c.rights.Invalidate(connection{ch.Device, ch.Channel})
 	case ch.Channel != "":
 		c.channels.forget(channelKey(ch.Domain, ch.Channel))
-	case ch.Device != "" || ch.User != "":
+	case ch.User != "", ch.Device != "" && !ch.Gone:
 		return // a device's own state is authn's, a membership's is People's
-	case ch.Domain != "":
+	case ch.Device == "" && ch.Domain != "":
 		c.domains.forget(ch.Domain)
 	}
 	c.epoch.Add(1)
+}
+
+// forgetRights drops every connection of what is gone. It looks at all that are
+// remembered, which is some milliseconds for a rare event.
+func (c *Channels) forgetRights(gone registry.Change) {
+	for k := range c.rights.Keys() {
+		if gone.Device == "" && gone.Channel == "" || k.device == gone.Device || k.channel == gone.Channel {
+			c.rights.Invalidate(k)
+		}
+	}
 }
 
 // ChangedAll forgets everything: notices may have been lost.

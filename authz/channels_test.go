@@ -164,6 +164,27 @@ func TestChangesAreSeenAtOnce(t *testing.T) {
 	}
 }
 
+// Callers bring their own ids, so a channel or a device may come back under the
+// id of one that is gone: it must not inherit its connections.
+func TestReturnOfAnID(t *testing.T) {
+	for name, gone := range map[string]registry.Change{
+		"channel": {Domain: here, Channel: data, Gone: true},
+		"device":  {Domain: here, Device: pump, Gone: true},
+		"domain":  {Domain: here, Gone: true},
+	} {
+		s := newSite()
+		c := NewChannels(s, 0)
+		if _, err := c.Allow(t.Context(), thePump, here, data, registry.Publish); err != nil {
+			t.Fatal(err)
+		}
+		clear(s.rights)
+		c.Changed(gone)
+		if _, err := c.Allow(t.Context(), thePump, here, data, registry.Publish); !errors.Is(err, ErrDenied) {
+			t.Errorf("%s: got %v, want denied", name, err)
+		}
+	}
+}
+
 // A route may move from one channel to another; who remembered the first must
 // come out at the second.
 func TestRouteMoves(t *testing.T) {

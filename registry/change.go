@@ -17,4 +17,9 @@ type Change struct {
 	Device  DeviceID  `json:"device,omitempty"`
 	Channel ChannelID `json:"channel,omitempty"`
 	User    UserID    `json:"user,omitempty"`
+
+	// Gone says that it was removed, and all that hung on it: an id may come
+	// back, because callers bring their own, and must not find what was known
+	// of its predecessor.
+	Gone bool `json:"gone,omitempty"`
 }

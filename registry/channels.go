@@ -96,7 +96,7 @@ func (r *Registry) DeleteChannel(ctx context.Context, domain DomainID, id Channe
 		if _, err := channelIn(ctx, tx, domain, id); err != nil {
 			return nil, err
 		}
-		return []Change{{Domain: domain, Channel: id}}, tx.DeleteChannel(ctx, id)
+		return []Change{{Domain: domain, Channel: id, Gone: true}}, tx.DeleteChannel(ctx, id)
 	})
 }
 

@@ -148,7 +148,7 @@ func (r *Registry) DeleteDevice(ctx context.Context, domain DomainID, id DeviceI
 		if _, err := deviceIn(ctx, tx, domain, id); err != nil {
 			return nil, err
 		}
-		return []Change{{Domain: domain, Device: id}}, tx.DeleteDevice(ctx, id)
+		return []Change{{Domain: domain, Device: id, Gone: true}}, tx.DeleteDevice(ctx, id)
 	})
 }
 

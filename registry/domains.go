@@ -110,7 +110,7 @@ func (r *Registry) UpdateDomain(ctx context.Context, by UserID, id DomainID, edi
 // stays.
 func (r *Registry) DeleteDomain(ctx context.Context, id DomainID) error {
 	return r.inDomain(ctx, id, func(tx Tx) ([]Change, error) {
-		return []Change{{Domain: id}}, tx.DeleteDomain(ctx, id)
+		return []Change{{Domain: id, Gone: true}}, tx.DeleteDomain(ctx, id)
 	})
 }
 
