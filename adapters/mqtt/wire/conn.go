@@ -75,6 +75,9 @@ func New(nc net.Conn, limits Limits, h Handler) *Conn {
 // Version returns the protocol version of the client, 0 before its CONNECT.
 func (c *Conn) Version() byte { return c.version }
 
+// Packet returns the packet that was read last, for Read's caller only.
+func (c *Conn) Packet() []byte { return c.packet.Raw }
+
 // SetDeadline sets the keep-alive: the time from now to t is what may pass
 // without a packet. The zero time turns it off. Read's caller calls it.
 func (c *Conn) SetDeadline(t time.Time) error {
@@ -186,8 +189,8 @@ func (c *Conn) fill() error {
 		c.armed = late
 	}
 	err := c.buf.fill(c.Conn)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return r
+	if errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(late) {
+		return r // sooner, it is somebody who wants to end the connection
 	}
 	return err
 }
