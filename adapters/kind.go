@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/token"
 	"github.com/postern-io/postern/authz"
 	"github.com/postern-io/postern/messaging"
 	"github.com/postern-io/postern/registry"
@@ -56,7 +57,7 @@ func KindOf(err error) Kind {
 		return Revoked
 	case errors.Is(err, authn.ErrLimited), errors.Is(err, ErrLimited):
 		return Limited
-	case errors.Is(err, authn.ErrUnauthenticated):
+	case errors.Is(err, authn.ErrUnauthenticated), errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrExpired):
 		return Unauthenticated
 	case errors.Is(err, authz.ErrDenied):
 		return Denied
@@ -98,6 +99,10 @@ func ReasonOf(err error) registry.Reason {
 		return revoked.Reason
 	case errors.Is(err, authn.ErrLimited):
 		return registry.ReasonTooManyAttempts
+	case errors.Is(err, token.ErrExpired):
+		return registry.ReasonTokenExpired
+	case errors.Is(err, token.ErrInvalid):
+		return registry.ReasonTokenInvalid
 	}
 	return kindReasons[KindOf(err)]
 }

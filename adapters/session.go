@@ -84,18 +84,7 @@ func (s *Session) Publish(topic string, m *messaging.Message, done func(seq uint
 // PublishWait is Publish for a caller that waits for the answer, at most until
 // ctx ends. An ended ctx says nothing about whether the message is stored.
 func (s *Session) PublishWait(ctx context.Context, topic string, m *messaging.Message) (seq uint64, err error) {
-	type answer struct {
-		seq uint64
-		err error
-	}
-	answers := make(chan answer, 1)
-	s.Publish(topic, m, func(seq uint64, err error) { answers <- answer{seq, err} })
-	select {
-	case a := <-answers:
-		return a.seq, a.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
+	return published(ctx, func(done func(uint64, error)) { s.Publish(topic, m, done) })
 }
 
 // route returns where topic leads, from memory while nothing has changed.

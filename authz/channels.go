@@ -121,6 +121,32 @@ func (c *Channels) Explain(ctx context.Context, device *registry.Device, domain,
 }
 
 func (c *Channels) allow(ctx context.Context, device *registry.Device, domain, channel string, want registry.Rights, t *trace) (Grant, error) {
+	grant, err := c.open(ctx, device.Domain, domain, channel, t)
+	if err != nil {
+		return Grant{}, err
+	}
+	grant.Rights, err = c.rights.Get(ctx, connection{device.ID, grant.Channel}, c.load)
+	switch {
+	case err != nil:
+		return Grant{}, err
+	case grant.Rights == 0:
+		return t.deny(registry.ReasonNotConnected, "the device is not connected to channel", channel)
+	case !grant.Rights.Has(want):
+		return t.deny(registry.ReasonRightMissing, "the device is connected without this right to channel", channel)
+	}
+	t.add("the device is connected with this right to channel", channel)
+	return grant, nil
+}
+
+// Open finds a channel that is in use: it and its domain are there and enabled.
+// The grant holds no rights; whoever speaks there needs a reason of his own.
+// The errors are those of Allow.
+func (c *Channels) Open(ctx context.Context, domain, channel string) (Grant, error) {
+	return c.open(ctx, "", domain, channel, nil)
+}
+
+// open is Open for somebody who lives in home, when it is not empty.
+func (c *Channels) open(ctx context.Context, home registry.DomainID, domain, channel string, t *trace) (Grant, error) {
 	epoch := c.epoch.Load() // before any look, so that a change during it makes the grant old
 	dom, err := c.domains.find(ctx, domain)
 	if err != nil {
@@ -129,7 +155,7 @@ func (c *Channels) allow(ctx context.Context, device *registry.Device, domain, c
 	switch {
 	case dom == nil:
 		return t.deny(registry.ReasonDomainUnknown, "there is no domain", domain)
-	case dom.ID != device.Domain:
+	case home != "" && dom.ID != home:
 		return t.deny(registry.ReasonForeignDomain, "the device does not live in domain", domain)
 	case dom.Status == registry.Frozen:
 		return t.deny(registry.ReasonDomainFrozen, "frozen: domain", domain)
@@ -149,19 +175,7 @@ func (c *Channels) allow(ctx context.Context, device *registry.Device, domain, c
 		return t.deny(registry.ReasonChannelDisabled, "not enabled: channel", channel)
 	}
 	t.add("enabled: channel", channel)
-
-	rights, err := c.rights.Get(ctx, connection{device.ID, ch.ID}, c.load)
-	if err != nil {
-		return Grant{}, err
-	}
-	switch {
-	case rights == 0:
-		return t.deny(registry.ReasonNotConnected, "the device is not connected to channel", channel)
-	case !rights.Has(want):
-		return t.deny(registry.ReasonRightMissing, "the device is connected without this right to channel", channel)
-	}
-	t.add("the device is connected with this right to channel", channel)
-	return Grant{Domain: dom.ID, Channel: ch.ID, Store: ch.Store, Rights: rights, Epoch: epoch}, nil
+	return Grant{Domain: dom.ID, Channel: ch.ID, Store: ch.Store, Epoch: epoch}, nil
 }
 
 // Changed forgets what a change concerns.

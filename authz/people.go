@@ -47,6 +47,8 @@ const (
 	Connect        Action = "connection.create"
 	Disconnect     Action = "connection.delete"
 	Explain        Action = "explain"
+	Speak          Action = "message.publish"
+	Listen         Action = "message.subscribe"
 )
 
 // Where a rule looks for the role.
@@ -96,6 +98,8 @@ var table = map[Action]struct {
 	ChannelDelete:  {registry.Editor, inDomain},
 	Connect:        {registry.Editor, inDomain},
 	Disconnect:     {registry.Editor, inDomain},
+	Speak:          {registry.Editor, inDomain},
+	Listen:         {registry.Viewer, inDomain},
 	Explain:        {registry.Editor, inDomain}, // it tells a right secret from a wrong one
 }
 

@@ -29,6 +29,8 @@ const (
 	ReasonWrongPassword Reason = "wrong_password"
 	ReasonUserDisabled  Reason = "user_disabled"
 	ReasonSetUpToken    Reason = "setup_token"
+	ReasonTokenExpired  Reason = "token_expired"
+	ReasonTokenInvalid  Reason = "token_invalid"
 
 	// May you?
 	ReasonDomainUnknown   Reason = "domain_unknown"
