@@ -10,6 +10,11 @@ func (r *Registry) Domain(ctx context.Context, id DomainID) (Domain, error) {
 	return r.Store.Domain(ctx, id)
 }
 
+// DomainByRef returns the domain with that id or route.
+func (r *Registry) DomainByRef(ctx context.Context, ref string) (Domain, error) {
+	return r.Store.DomainByRef(ctx, ref)
+}
+
 // Domains lists domains; with q.User set, those of which the user is a member.
 func (r *Registry) Domains(ctx context.Context, q Query) (List[Domain], error) {
 	if err := q.Check(); err != nil {

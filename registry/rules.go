@@ -76,8 +76,8 @@ func checkText(field, s string, max int) error {
 		return &InvalidError{Field: field, Reason: "must be valid UTF-8"}
 	case utf8.RuneCountInString(s) > max:
 		return &InvalidError{Field: field, Reason: fmt.Sprintf("must have at most %d characters", max)}
-	case strings.ContainsFunc(s, unicode.IsControl):
-		return &InvalidError{Field: field, Reason: "must not contain control characters"}
+	case strings.ContainsFunc(s, unicode.IsControl), strings.ContainsAny(s, "\u2028\u2029"):
+		return &InvalidError{Field: field, Reason: "must not contain control characters or line separators"}
 	}
 	return nil
 }
@@ -132,6 +132,9 @@ func plain(v any, depth int) bool {
 	switch v := v.(type) {
 	case string:
 		return good(v)
+	case json.Number: // as far as a float64 reaches; PostgreSQL has an end too
+		_, err := v.Float64()
+		return err == nil
 	case map[string]any:
 		for k, e := range v {
 			if !good(k) || !plain(e, depth-1) {

@@ -54,6 +54,8 @@ func mapPostgres(err *pgconn.PgError) error {
 		return exists(err.ConstraintName)
 	case err.Code == "23503": // foreign_key_violation: what was named is gone
 		return registry.ErrNotFound
+	case strings.HasPrefix(err.Code, "22"): // data exception, such as a NUL in a text
+		return &registry.InvalidError{Field: "value", Reason: "cannot be stored"}
 	}
 	for _, class := range []string{
 		"08",    // connection exception
