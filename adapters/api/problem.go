@@ -1,0 +1,107 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/postern-io/postern/adapters"
+	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/token"
+	"github.com/postern-io/postern/registry"
+)
+
+// What can go wrong before a handler is asked, and what only this door knows.
+var (
+	errNoToken     = errors.New("no access token")
+	errMalformed   = errors.New("malformed body")
+	errMediaType   = errors.New("not application/json")
+	errMethod      = errors.New("no such method here")
+	errCrossOrigin = errors.New("cross-origin request")
+	errNoMail      = errors.New("mail is not configured")
+	errOldPassword = errors.New("wrong old password")
+)
+
+// A problem is how an error looks from outside.
+type problem struct {
+	status     int
+	word       ErrorError
+	message    string
+	retryAfter time.Duration
+}
+
+// away is how long to wait when a part of us does not answer.
+const away = 2 * time.Second
+
+// errorProblems are the errors of this door and of tokens; the first that fits
+// counts.
+var errorProblems = []struct {
+	err error
+	problem
+}{
+	{errNoToken, problem{401, ErrorErrorUnauthenticated, "Sign in and send the access token as Bearer.", 0}},
+	{token.ErrExpired, problem{401, ErrorErrorExpiredOauthToken, "The token has expired.", 0}},
+	{token.ErrInvalid, problem{401, ErrorErrorInvalidOauthToken, "The token is not valid.", 0}},
+	{errOldPassword, problem{403, ErrorErrorUnauthorizedAccess, "The old password is wrong.", 0}},
+	{errCrossOrigin, problem{403, ErrorErrorUnauthorizedAccess, "Changes from another origin are refused.", 0}},
+	{errMalformed, problem{400, ErrorErrorMalformedRequest, "The body is not the JSON that is expected here.", 0}},
+	{errMediaType, problem{415, ErrorErrorUnsupportedMediaType, "Send the body as application/json.", 0}},
+	{errMethod, problem{405, ErrorErrorMethodNotAllowed, "This path does not have that method.", 0}},
+	{errNoMail, problem{501, ErrorErrorMailNotConfigured, "Mail is not configured on this server, so passwords cannot be reset by mail.", 0}},
+}
+
+// kindProblems are all other outcomes.
+var kindProblems = map[adapters.Kind]problem{
+	adapters.Unauthenticated: {401, ErrorErrorUnauthenticated, "Name or password is wrong.", 0},
+	adapters.Denied:          {403, ErrorErrorUnauthorizedAccess, "You may not do this.", 0},
+	adapters.Revoked:         {401, ErrorErrorInvalidOauthToken, "The session has ended.", 0},
+	adapters.Invalid:         {400, ErrorErrorRecordInvalid, "The record breaks a rule.", 0},
+	adapters.InvalidTopic:    {400, ErrorErrorRecordInvalid, "The topic breaks a rule.", 0},
+	adapters.InvalidContent:  {400, ErrorErrorRecordInvalid, "The content breaks a rule.", 0},
+	adapters.TooLarge:        {413, ErrorErrorTooLarge, "The body is too large.", 0},
+	adapters.NotFound:        {404, ErrorErrorRecordNotFound, "There is no such record.", 0},
+	adapters.Exists:          {409, ErrorErrorRecordExists, "The record exists already.", 0},
+	adapters.Conflict:        {409, ErrorErrorConflict, "The state of things does not allow it.", 0},
+	adapters.Limited:         {429, ErrorErrorTooManyRequests, "Too many attempts. Try again later.", time.Second},
+	adapters.Unavailable:     {503, ErrorErrorUnavailable, "This cannot be answered now. Try again later.", away},
+	adapters.Internal:        {500, ErrorErrorAPIResourceError, "Something went wrong here. The log has more under the request id.", 0},
+}
+
+// problemOf is the one place where an error becomes a status. What a record
+// breaks is told in the error's own words, which hold no secret.
+func problemOf(method string, err error) problem {
+	for _, e := range errorProblems {
+		if errors.Is(err, e.err) {
+			return e.problem
+		}
+	}
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return kindProblems[adapters.TooLarge]
+	}
+	kind := adapters.KindOf(err)
+	p, known := kindProblems[kind]
+	if !known {
+		p = kindProblems[adapters.Internal]
+	}
+	var (
+		invalid *registry.InvalidError
+		exists  *registry.ExistsError
+		limited *authn.LimitedError
+	)
+	switch {
+	case kind == adapters.Invalid && errors.As(err, &invalid):
+		p.message = invalid.Error()
+	case kind == adapters.Exists && errors.As(err, &exists):
+		p.message = exists.Error()
+		if method == http.MethodPost { // a creation, as SuperMQ's clients expect
+			p.status = http.StatusUnprocessableEntity
+		}
+	case errors.Is(err, registry.ErrFrozen):
+		p.message = registry.ErrFrozen.Error()
+	case errors.Is(err, registry.ErrLastOwner):
+		p.message = registry.ErrLastOwner.Error()
+	case errors.As(err, &limited) && limited.RetryAfter > 0:
+		p.retryAfter = limited.RetryAfter
+	}
+	return p
+}
