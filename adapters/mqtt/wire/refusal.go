@@ -71,7 +71,7 @@ var (
 	errWillTopic      = &Refusal{Code: CodeTopicNameInvalid, Clause: "MQTT-4.7.3-1", Reason: "will topic is empty or contains a wildcard"}
 	errQoS            = malformed("MQTT-3.3.1-4", "QoS 3")
 	errDup            = violation("MQTT-3.3.1-2", "DUP on QoS 0")
-	errTopicWildcard  = malformed("MQTT-3.3.2-2", "topic name contains a wildcard")
+	errTopicWildcard  = &Refusal{Code: CodeTopicNameInvalid, Clause: "MQTT-3.3.2-2", Reason: "topic name contains a wildcard"}
 	errTopicEmpty     = violation("MQTT-4.7.3-1", "topic name is empty")
 	errTopicAlias     = &Refusal{Code: CodeTopicAliasInvalid, Clause: "MQTT-3.3.2-8", Reason: "topic alias is 0 or beyond the maximum"}
 	errSubscriptionID = violation("MQTT-3.3.4-6", "subscription identifier in a client's PUBLISH")
