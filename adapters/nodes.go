@@ -27,14 +27,15 @@ const (
 )
 
 // Nodes asks all gateways of a cluster as if they were one: who is connected
-// where, and end that session. Run must run while it is used; it is safe for
-// concurrent use.
+// where, and end that session. Join it, then have Run running while it is used;
+// it is safe for concurrent use.
 type Nodes struct {
 	Gateway *Gateway
 	Bus     *messaging.Bus
 	Log     *slog.Logger
 
 	node    string
+	stop    func()
 	mu      sync.Mutex
 	others  map[string]time.Time // when each was last heard
 	waiting map[string]chan nodeWord
@@ -51,17 +52,17 @@ type nodeWord struct {
 	Bye      bool              `json:"bye,omitempty"`
 }
 
-// Run listens to the other nodes and greets them until ctx ends.
-func (n *Nodes) Run(ctx context.Context) error {
-	n.mu.Lock()
+// Join begins to listen to the other nodes. Call it once, before all else.
+func (n *Nodes) Join() (err error) {
 	n.node = uuid.NewString()
 	n.others, n.waiting = map[string]time.Time{}, map[string]chan nodeWord{}
-	n.mu.Unlock()
-	stop, err := n.Bus.OnNotice(nodesSubject, n.heard)
-	if err != nil {
-		return err
-	}
-	defer stop()
+	n.stop, err = n.Bus.OnNotice(nodesSubject, n.heard)
+	return err
+}
+
+// Run greets the other nodes until ctx ends.
+func (n *Nodes) Run(ctx context.Context) error {
+	defer n.stop()
 	tick := time.NewTicker(helloEvery)
 	defer tick.Stop()
 	for {

@@ -67,7 +67,7 @@ func (s *Session) DomainID() registry.DomainID { return s.device.Domain }
 // the stream (seq is its number) or, on a live channel, on the bus (seq is 0).
 // done must not block.
 func (s *Session) Publish(topic string, m *messaging.Message, done func(seq uint64, err error)) {
-	to, err := s.route(topic)
+	to, err := s.route(context.Background(), topic)
 	if err != nil {
 		s.counted.refused(err)
 		done(0, err)
@@ -88,7 +88,7 @@ func (s *Session) PublishWait(ctx context.Context, topic string, m *messaging.Me
 }
 
 // route returns where topic leads, from memory while nothing has changed.
-func (s *Session) route(topic string) (route, error) {
+func (s *Session) route(ctx context.Context, topic string) (route, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dropped != nil {
@@ -97,7 +97,7 @@ func (s *Session) route(topic string) (route, error) {
 	if r, ok := s.routes[topic]; ok && r.grant.Epoch == s.gateway.Channels.Epoch() {
 		return r, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), decideTimeout)
+	ctx, cancel := context.WithTimeout(ctx, decideTimeout)
 	defer cancel()
 	r, err := s.decide(ctx, topic)
 	if err != nil {
@@ -129,7 +129,7 @@ func (s *Session) decide(ctx context.Context, topic string) (route, error) {
 // CanPublish decides whether the device may publish to topic, for wills and for
 // doors that must answer before a message comes.
 func (s *Session) CanPublish(ctx context.Context, topic string) error {
-	_, err := s.decide(ctx, topic)
+	_, err := s.route(ctx, topic)
 	s.counted.refused(err)
 	return err
 }

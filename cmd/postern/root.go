@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	_ "embed"
 	"fmt"
+	"net"
+	"net/http"
 	"runtime/debug"
 	"strings"
 
@@ -35,7 +39,7 @@ func rootCommand(io stdio) *cobra.Command {
 	flags.add(root.PersistentFlags(), io.lookup)
 	s := &session{flags: &flags, io: io}
 	root.AddGroup(&cobra.Group{ID: "server", Title: "The server:"}, &cobra.Group{ID: "manage", Title: "A running server:"})
-	for _, c := range []*cobra.Command{serveCommand(io), configCommand(), natsCommand(), versionCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(io), configCommand(), natsCommand(), natsConfigCommand(), healthCommand(io), versionCommand()} {
 		c.GroupID = "server"
 		root.AddCommand(c)
 	}
@@ -134,6 +138,55 @@ func natsCommand() *cobra.Command {
 	cmd.Flags().StringVar(&dir, "data-dir", "./data", "data `directory` of the server")
 	cmd.Flags().StringVar(&addr, "nats-addr", "127.0.0.1:4222", "`address` of the embedded NATS")
 	cmd.Flags().BoolVar(&publish, "publish", false, "also allow publishing to in.m.>")
+	return cmd
+}
+
+//go:embed nats.conf
+var natsConf string
+
+func natsConfigCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "nats-config",
+		Short: "Print a configuration for an outside NATS",
+		Long:  "Print a configuration for an outside nats-server: JetStream, a user for Postern, and users for services\nwith the permissions that keep the Postern-* headers trustworthy. The passwords come from its environment.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprint(cmd.OutOrStdout(), natsConf)
+			return nil
+		},
+	}
+}
+
+// healthCommand asks the server beside it, for container health checks.
+func healthCommand(io stdio) *cobra.Command {
+	var addr string
+	cmd := &cobra.Command{
+		Use: "health", Short: "Tell whether the server on this machine is ready", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			host, port, err := net.SplitHostPort(addr)
+			if err != nil {
+				return usagef("--ops-addr is %q; give host:port", addr)
+			}
+			if host == "" {
+				host = "127.0.0.1"
+			}
+			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health/ready", nil)
+			if err != nil {
+				return err
+			}
+			resp, err := (&http.Client{Timeout: 2 * readyTimeout}).Do(req)
+			if err != nil {
+				return fmt.Errorf("%w: %w", errUnreachable, err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("%w: not ready", errUnreachable)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "ready")
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&addr, "ops-addr", cmp.Or(io.lookup("POSTERN_OPS_ADDR"), "127.0.0.1:9090"), "`address` of the server's operations listener (POSTERN_OPS_ADDR)")
 	return cmd
 }
 

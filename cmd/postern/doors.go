@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/postern-io/postern/adapters/api"
+	"github.com/postern-io/postern/adapters/httpd"
+	"github.com/postern-io/postern/adapters/mqtt"
+	"github.com/postern-io/postern/adapters/ws"
+)
+
+// packetRoom is what an MQTT packet has beside its payload: topic and
+// properties.
+const packetRoom = 128 << 10
+
+// open makes the doors and their listeners. On an error nothing stays open.
+func (h *house) open(c *Config) ([]door, error) {
+	mqttd := &mqtt.Server{Gateway: h.gateway, Bus: h.bus, Log: h.log, Limits: mqtt.Limits{PacketSize: c.MaxPayload + packetRoom}}
+	mqttd.Metrics = mqtt.NewMetrics(h.metrics, mqttd)
+	publish := &httpd.Server{Gateway: h.gateway, Log: h.log, People: h.speakers(), MaxPayload: c.MaxPayload}
+	sockets := &ws.Server{Gateway: h.gateway, Bus: h.bus, Log: h.log, People: h.speakers(), MaxPayload: c.MaxPayload}
+	manage := h.api(c)
+
+	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(manage)}
+	people := devices
+	if c.Auth == "x509" {
+		people = &web{rest: devices.rest} // plain text is for people alone
+	}
+	ops := httpServer(h.ops(), h.log)
+	plain, secure := httpServer(people, h.log), httpServer(devices, h.log)
+	var doors []door
+	add := func(name, addr string, config *tls.Config, serve func(net.Listener) error, shutdown func(context.Context) error) error {
+		if addr == "" {
+			return nil
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", name, err)
+		}
+		if config != nil {
+			l = tls.NewListener(l, config)
+		}
+		doors = append(doors, door{name, l, serve, shutdown})
+		return nil
+	}
+	mqttAddr := c.MQTTAddr
+	if c.Auth == "x509" {
+		mqttAddr = ""
+	}
+	// A stop goes down this list: no new work first, the long-lived after.
+	err := errors.Join(
+		add("http", c.HTTPAddr, nil, plain.Serve, closeWeb(plain, publish, sockets)),
+		add("https", c.HTTPSAddr, h.tls, secure.Serve, closeWeb(secure, publish, sockets)),
+		add("mqtt", mqttAddr, nil, mqttd.Serve, mqttd.Shutdown),
+		add("mqtts", c.MQTTSAddr, h.mqttTLS, mqttd.Serve, mqttd.Shutdown),
+		add("ops", c.OpsAddr, nil, ops.Serve, ops.Shutdown),
+	)
+	if err != nil {
+		for _, d := range doors {
+			err = errors.Join(err, d.listener.Close())
+		}
+		return nil, err
+	}
+	return doors, nil
+}
+
+// closeWeb ends the handlers that outlive a request's answer, then the server.
+func closeWeb(s *http.Server, publish *httpd.Server, sockets *ws.Server) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return errors.Join(publish.Shutdown(ctx), sockets.Shutdown(ctx), s.Shutdown(ctx))
+	}
+}
+
+// web divides the paths. The device doors come before the mux, which would
+// clean their paths: every level of a topic is the device's own.
+type web struct {
+	publish, sockets, mqtt http.Handler // nil: closed here
+	rest                   http.Handler
+}
+
+func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	switch {
+	case strings.HasPrefix(path, httpd.Prefix):
+		w.serve(rw, r, w.publish)
+	case strings.HasPrefix(path, ws.Prefix):
+		w.serve(rw, r, w.sockets)
+	case path == "/mqtt":
+		w.serve(rw, r, w.mqtt)
+	default:
+		w.rest.ServeHTTP(rw, r)
+	}
+}
+
+func (w *web) serve(rw http.ResponseWriter, r *http.Request, to http.Handler) {
+	if to == nil {
+		http.Error(rw, "this door opens over TLS, with a client certificate", http.StatusForbidden)
+		return
+	}
+	to.ServeHTTP(rw, r)
+}
+
+// rest is everything that is no device door.
+func (h *house) rest(manage http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/api/", manage)
+	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		if err := json.NewEncoder(w).Encode(map[string]any{"keys": h.users.Tokens.JWKS()}); err != nil {
+			h.log.Debug("keys not sent", "err", err)
+		}
+	})
+	return mux
+}
+
+// api is the management API.
+func (h *house) api(c *Config) http.Handler {
+	return &api.Server{}
+}
