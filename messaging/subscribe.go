@@ -84,6 +84,9 @@ func (b *Bus) newReceiver(ctx context.Context) (*receiver, error) {
 func (b *Bus) Subscribe(f Filter, deliver func(*Message)) (*Subscription, error) {
 	r := b.receivers[spread(f.Domain+"/"+f.Channel, len(b.receivers))]
 	s := &Subscription{filter: f, deliver: deliver, r: r}
+	if !r.conn.IsConnected() { // no need to wait for the flush to find out
+		return nil, fmt.Errorf("subscribe: %w: not connected", ErrUnavailable)
+	}
 	if err := r.add(s); err != nil {
 		return nil, fmt.Errorf("subscribe: %w: %w", ErrUnavailable, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/url"
@@ -28,7 +29,7 @@ func (door) Serve(t testing.TB, w *adaptertest.World, l net.Listener) {
 
 func serve(t testing.TB, l net.Listener, door *httpd.Server) {
 	// No ServeMux in between: it would clean the paths.
-	s := &http.Server{Handler: door}
+	s := &http.Server{Handler: door, ErrorLog: log.New(t.Output(), "", 0)}
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {
