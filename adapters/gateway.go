@@ -109,17 +109,14 @@ func (g *Gateway) logRefusal(ctx context.Context, c authn.Credential, err error)
 	if errors.As(err, &refused) {
 		device = string(refused.Device)
 	}
-	g.Log.LogAttrs(ctx, level, "connect refused", slog.String("adapter", c.Via), slog.String("remote", c.Remote.String()),
-		slog.String("device", device), slog.String("reason", string(ReasonOf(err))), slog.Any("err", unexpected(err)))
-}
-
-// unexpected returns err when its reason does not already say everything.
-func unexpected(err error) any {
-	switch KindOf(err) {
-	case Unavailable, Internal:
-		return err
+	attrs := []slog.Attr{
+		slog.String("adapter", c.Via), slog.String("remote", c.Remote.String()),
+		slog.String("device", device), slog.String("reason", string(ReasonOf(err))),
 	}
-	return nil
+	if level == slog.LevelWarn { // the reason alone does not say what is wrong
+		attrs = append(attrs, slog.Any("err", err))
+	}
+	g.Log.LogAttrs(ctx, level, "connect refused", attrs...)
 }
 
 // Changed takes the notice of changes: what was remembered of them is

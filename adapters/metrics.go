@@ -121,7 +121,7 @@ func (d *doorMetrics) published(at time.Time, store bool, done func(uint64, erro
 	if !store {
 		return done
 	}
-	timed := d.sample.Add(1)%latencySample == 0
+	timed := d.sample.Add(1)%latencySample == 1
 	return func(seq uint64, err error) {
 		switch {
 		case err != nil:

@@ -8,7 +8,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postern-io/postern/adapters/api"
 	"github.com/postern-io/postern/adapters/httpd"
@@ -24,8 +29,8 @@ const packetRoom = 128 << 10
 func (h *house) open(c *Config) ([]door, error) {
 	mqttd := &mqtt.Server{Gateway: h.gateway, Bus: h.bus, Log: h.log, Limits: mqtt.Limits{PacketSize: c.MaxPayload + packetRoom}}
 	mqttd.Metrics = mqtt.NewMetrics(h.metrics, mqttd)
-	publish := &httpd.Server{Gateway: h.gateway, Log: h.log, People: h.speakers(), MaxPayload: c.MaxPayload}
-	sockets := &ws.Server{Gateway: h.gateway, Bus: h.bus, Log: h.log, People: h.speakers(), MaxPayload: c.MaxPayload}
+	publish := &httpd.Server{Gateway: h.gateway, Log: h.log, People: h.persons, MaxPayload: c.MaxPayload}
+	sockets := &ws.Server{Gateway: h.gateway, Log: h.log, MaxPayload: c.MaxPayload}
 	manage := h.api(c)
 
 	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(manage)}
@@ -123,5 +128,17 @@ func (h *house) rest(manage http.Handler) http.Handler {
 
 // api is the management API.
 func (h *house) api(c *Config) http.Handler {
-	return &api.Server{}
+	requests := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "postern_api_seconds", Help: "Time of API requests, by route and status.", Buckets: prometheus.DefBuckets,
+	}, []string{"route", "status"})
+	h.metrics.MustRegister(requests)
+	s := &api.Server{
+		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Explain: h.gateway,
+		// Certs SetUp
+		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
+		Observe: func(route string, status int, took time.Duration) {
+			requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
+		},
+	}
+	return s.Handler()
 }

@@ -37,6 +37,8 @@ type house struct {
 	users    *authn.Users
 	people   *authz.People
 	gateway  *adapters.Gateway
+	nodes    *adapters.Nodes
+	persons  *adapters.Persons
 	ca       *certs.Authority
 	tls      *tls.Config // for HTTPS: asks for a certificate
 	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
@@ -92,7 +94,7 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	}
 
 	h.registry = &registry.Registry{Store: h.store, Hasher: hasher, Now: time.Now, NewID: uuid.NewString, OnChange: h.notices.announce}
-	h.people = &authz.People{Members: h.store}
+	h.people = &authz.People{Find: h.store}
 	keys, err := tokenKeys(c.DataDir, key)
 	if err != nil {
 		return h, err
@@ -106,12 +108,15 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		Find: h.store, Hasher: hasher, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509",
 		Limits: authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst},
 	})
+	channels := authz.NewChannels(h.store, 2*c.CacheSize)
+	h.persons = &adapters.Persons{Users: h.users, People: h.people, Channels: channels, Bus: h.bus, Now: time.Now}
 	h.gateway = &adapters.Gateway{
-		Devices: h.devices, Channels: authz.NewChannels(h.store, 2*c.CacheSize), Bus: h.bus,
+		Devices: h.devices, Channels: channels, Bus: h.bus,
 		Log: log, Now: time.Now, MaxSessions: c.MaxSessions,
 	}
 	h.gateway.Metrics = adapters.NewMetrics(h.metrics, h.gateway)
-	if err := h.notices.listen(ctx); err != nil {
+	h.nodes = &adapters.Nodes{Gateway: h.gateway, Bus: h.bus, Log: log}
+	if err := errors.Join(h.notices.listen(ctx), h.nodes.Join()); err != nil {
 		return h, err
 	}
 	return h, h.firstOwner(ctx, c)

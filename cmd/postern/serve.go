@@ -39,6 +39,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 	}
 	group.Go(func() error { return h.housekeeping(running) })
 	group.Go(func() error { return h.recordUse(running) })
+	group.Go(func() error { return h.nodes.Run(running) })
 	h.announceSetUp(c)
 	if ready != nil {
 		ready(h)
