@@ -57,13 +57,6 @@ func (a *acks) take(packet byte, id uint16) *slot {
 	return s
 }
 
-// len returns how many slots are open.
-func (a *acks) len() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.open) - a.head
-}
-
 // waitBelow waits until fewer than n slots are open. The bus answers every
 // publish within a bounded time, so this ends.
 func (a *acks) waitBelow(n int) {

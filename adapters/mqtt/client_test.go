@@ -288,7 +288,6 @@ func eventually(t testing.TB, what string, f func() bool) {
 	}
 }
 
-
 func logTo(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
 
 var shownNothing authn.Credential

@@ -49,7 +49,9 @@ func (h *house) enter(t testing.TB, version byte, edits ...func(*packets.Packet)
 func (h *house) stored(subtopic string) string { return adaptertest.Topic(h.Channel, subtopic) }
 func (h *house) live(subtopic string) string   { return adaptertest.Topic(h.Live, subtopic) }
 
-func filter(f string, qos byte) packets.Subscription { return packets.Subscription{Filter: f, Qos: qos} }
+func filter(f string, qos byte) packets.Subscription {
+	return packets.Subscription{Filter: f, Qos: qos}
+}
 
 func TestDelivery(t *testing.T) {
 	h := newHouse(t, Limits{})
@@ -468,4 +470,3 @@ func TestRightsThatGo(t *testing.T) {
 	h.Disable(t, d)
 	c.closed(codeAdministrative)
 }
-
