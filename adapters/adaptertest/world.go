@@ -79,11 +79,35 @@ func (f finder) SecretOwners(ctx context.Context, hash registry.SecretHash) ([]r
 // NewWorld builds a world that ends with the test; x509 asks for AUTH=x509.
 func NewWorld(t testing.TB, x509 bool) *World {
 	t.Helper()
+	return newWorld(t, x509, (*World).openBus)
+}
+
+// NewLaptop builds a world with the embedded NATS server, as a first start has
+// it, for measuring. Nobody looks on, so Nats is nil and Run has no use for it.
+func NewLaptop(t testing.TB) *World {
+	t.Helper()
+	return newWorld(t, false, func(w *World, t testing.TB, ctx context.Context) {
+		t.Helper()
+		var err error
+		w.Bus, err = messaging.Open(ctx, messaging.Config{Embedded: messaging.EmbeddedConfig{DataDir: t.TempDir()}, Log: w.Log})
+		must(t, err)
+	})
+}
+
+func newWorld(t testing.TB, x509 bool, openBus func(*World, testing.TB, context.Context)) *World {
+	t.Helper()
 	w := &World{Clock: &Clock{}, PKI: newPKI(t), X509: x509, outside: make(chan *nats.Msg, 1<<16)}
 	w.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	w.openBus(t, ctx)
+	openBus(w, t, ctx)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := w.Bus.Close(ctx); err != nil {
+			t.Errorf("close the bus: %v", err)
+		}
+	})
 
 	st, err := store.Open(ctx, "sqlite::memory:")
 	must(t, err)
@@ -121,13 +145,6 @@ func (w *World) openBus(t testing.TB, ctx context.Context) {
 	}
 	w.Bus, err = messaging.Open(ctx, messaging.Config{URL: s.ClientURL(), Log: w.Log})
 	must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := w.Bus.Close(ctx); err != nil {
-			t.Errorf("close the bus: %v", err)
-		}
-	})
 	w.Nats, err = nats.Connect(s.ClientURL())
 	must(t, err)
 	t.Cleanup(w.Nats.Close)
