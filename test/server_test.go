@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// binary is postern, built once with the race detector.
-var binary string
+// built is postern, built once with the race detector.
+var built string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "postern")
-		if out, err := exec.Command("go", "build", "-race", "-o", binary, "../cmd/postern").CombinedOutput(); err != nil {
+		built = filepath.Join(dir, "postern")
+		if out, err := exec.Command("go", "build", "-race", "-o", built, "../cmd/postern").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
 		}
@@ -92,7 +92,7 @@ func freePorts(t *testing.T, n int) []string {
 
 func (s *server) start() {
 	s.t.Helper()
-	s.cmd = exec.Command(binary, "serve")
+	s.cmd = exec.Command(built, "serve")
 	s.cmd.Dir, s.cmd.Env, s.cmd.Stderr = s.dir, s.env, s
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -159,7 +159,7 @@ func (s *server) postern(args ...string) string {
 func (s *server) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, built, args...)
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "POSTERN_SERVER=https://localhost:" + s.https}
 	var stderr bytes.Buffer

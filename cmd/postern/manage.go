@@ -199,7 +199,7 @@ func clientsCommand(s *session) *cobra.Command {
 	return clientNoun.command(s, &domain, "Manage clients (devices)", create, rotate, sessions)
 }
 
-var sessionColumns = []string{"id", "protocol", "remote", "certificate", "opened_at"}
+var sessionColumns = []string{"id", "via", "remote", "certificate", "opened_at"}
 
 func channelsCommand(s *session) *cobra.Command {
 	var domain, route string
