@@ -64,6 +64,9 @@ func Open(dir string, now func() time.Time) (*Authority, error) {
 	return a, nil
 }
 
+// Chain returns the authority's certificate.
+func (a *Authority) Chain() []*x509.Certificate { return []*x509.Certificate{a.Root} }
+
 func create(certPath, keyPath string, now func() time.Time) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Domain returns the domain with that id.
@@ -38,8 +39,11 @@ func (r *Registry) CreateDomain(ctx context.Context, by UserID, d Domain) (Domai
 	if madeRoute {
 		d.Route = routeFrom(d.Name)
 	}
-	if d.Route == "" {
+	switch {
+	case d.Route == "":
 		d.Route = id
+	case madeRoute && reserved[d.Route]:
+		d.Route += "-1"
 	}
 	if err := d.settle(); err != nil {
 		return Domain{}, err
@@ -128,6 +132,9 @@ func (d *Domain) settle() error {
 	}
 	if err := CheckRoute(d.Route); err != nil {
 		return err
+	}
+	if reserved[strings.ToLower(d.Route)] {
+		return &InvalidError{Field: "route", Reason: "must be none of the words of the API's own paths, such as " + d.Route}
 	}
 	if err := checkStatus(d.Status, Enabled, Disabled, Frozen); err != nil {
 		return err

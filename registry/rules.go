@@ -41,6 +41,13 @@ func CheckRoute(s string) error {
 	return nil
 }
 
+// reserved are words that stand where a domain may stand in the paths of the
+// REST API; a domain of that name could not be reached by its route.
+var reserved = map[string]bool{
+	"users": true, "domains": true, "password": true, "setup": true, "openapi": true,
+	"clients": true, "channels": true, "explain": true, "sessions": true, "audit": true, "auth": true,
+}
+
 // canonicalRoute lowers a route that is a UUID, so that it cannot differ from an
 // id by case alone.
 func canonicalRoute(s string) string {
