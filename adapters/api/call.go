@@ -25,6 +25,7 @@ type call struct {
 	role   registry.Role     // of the person, in the domain when there is one
 	domain registry.DomainID // of the path
 	user   registry.UserID   // of the path
+	self   bool              // the person does to itself what everybody may
 }
 
 // admit finds out who asks and whether they may.
@@ -45,8 +46,9 @@ func (s *Server) admit(ctx context.Context, rt route, c *call) error {
 	}
 	c.role = c.person.User.Role
 	c.user = registry.UserID(c.pathID("user"))
+	c.self = rt.orSelf && c.user == c.person.User.ID
 	switch {
-	case rt.need == signedIn, rt.orSelf && c.user == c.person.User.ID:
+	case rt.need == signedIn, c.self:
 		return nil
 	case r.PathValue("domain") != "":
 		return s.enter(ctx, rt.need, c)

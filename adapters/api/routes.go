@@ -44,6 +44,7 @@ var routes = []route{
 	{"POST", "/users/{user}/enable", authz.UserState, (*Server).enableUser, false},
 	{"POST", "/users/{user}/disable", authz.UserState, (*Server).disableUser, false},
 	{"DELETE", "/users/{user}", authz.UserDelete, (*Server).deleteUser, false},
+	{"POST", "/setup", anybody, (*Server).setUp, false}, // the token says who
 	{"POST", "/password/reset-request", anybody, (*Server).requestPasswordReset, false},
 	{"PUT", "/password/reset", anybody, (*Server).resetPassword, false},
 
@@ -67,6 +68,7 @@ var routes = []route{
 	{"PATCH", "/{domain}/clients/{client}", authz.ClientUpdate, (*Server).updateClient, false},
 	{"PATCH", "/{domain}/clients/{client}/tags", authz.ClientUpdate, (*Server).updateClientTags, false},
 	{"PATCH", "/{domain}/clients/{client}/secret", authz.ClientSecret, (*Server).rotateSecret, false},
+	{"POST", "/{domain}/clients/{client}/certs", authz.ClientSecret, (*Server).issueCertificate, false},
 	{"POST", "/{domain}/clients/{client}/enable", authz.ClientState, (*Server).enableClient, false},
 	{"POST", "/{domain}/clients/{client}/disable", authz.ClientState, (*Server).disableClient, false},
 	{"DELETE", "/{domain}/clients/{client}", authz.ClientDelete, (*Server).deleteClient, false},

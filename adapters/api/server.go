@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,19 @@ type Explainer interface {
 	Explain(ctx context.Context, q adapters.Question) (adapters.Explanation, error)
 }
 
+// An Issuer signs certificates of devices. A request that will not do is a
+// *registry.InvalidError.
+type Issuer interface {
+	IssueDevice(d registry.Device, request []byte) (*x509.Certificate, error)
+	Chain() []*x509.Certificate // the authority's own, the signer first
+}
+
+// A SetUpper makes the first owner for whoever holds the one-time token. A
+// wrong token is authn.ErrUnauthenticated.
+type SetUpper interface {
+	Complete(ctx context.Context, token string, owner authn.NewUser) (registry.User, error)
+}
+
 // A Server answers the management API. Its fields are set before Handler is
 // called and not changed after.
 type Server struct {
@@ -52,6 +66,8 @@ type Server struct {
 	People   *authz.People
 	Live     LiveSessions
 	Explain  Explainer
+	Certs    Issuer
+	SetUp    SetUpper
 	Log      *slog.Logger
 	NewID    func() string // ids of requests
 
@@ -81,7 +97,7 @@ func (s *Server) Handler() http.Handler {
 	return http.StripPrefix("/api", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux := domains
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
-		case "users", "domains", "password", "openapi.yaml":
+		case "users", "domains", "password", "setup", "openapi.yaml":
 			mux = platform
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {

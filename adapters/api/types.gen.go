@@ -496,6 +496,25 @@ func (e ListClientsParamsStatus) Valid() bool {
 	}
 }
 
+// Certificate defines model for Certificate.
+type Certificate struct {
+	// Ca The authority that signed it, PEM.
+	Ca string `json:"ca"`
+
+	// Certificate PEM
+	Certificate string    `json:"certificate"`
+	ExpiresAt   time.Time `json:"expires_at"`
+
+	// SerialNumber hexadecimal
+	SerialNumber string `json:"serial_number"`
+}
+
+// CertificateRequest defines model for CertificateRequest.
+type CertificateRequest struct {
+	// Csr PKCS#10 in PEM; the key is ECDSA, Ed25519 or RSA of 2048 to 4096 bits.
+	Csr string `json:"csr"`
+}
+
 // Channel defines model for Channel.
 type Channel struct {
 	CreatedAt time.Time `json:"created_at,omitempty"`
@@ -892,6 +911,17 @@ type SessionPage struct {
 	Total    int       `json:"total"`
 }
 
+// SetUp defines model for SetUp.
+type SetUp struct {
+	Credentials UserCredentials `json:"credentials"`
+	Email       string          `json:"email,omitempty"`
+	FirstName   string          `json:"first_name,omitempty"`
+	LastName    string          `json:"last_name,omitempty"`
+
+	// Token From setup-token in the data directory of the new server.
+	Token string `json:"token"`
+}
+
 // ShownCredential What a client would show at a door. Either part may be absent.
 type ShownCredential struct {
 	Secret string `json:"secret,omitempty"`
@@ -1246,6 +1276,9 @@ type ResetPasswordJSONRequestBody = Reset
 // RequestPasswordResetJSONRequestBody defines body for RequestPasswordReset for application/json ContentType.
 type RequestPasswordResetJSONRequestBody = ResetRequest
 
+// SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
+type SetUpJSONRequestBody = SetUp
+
 // RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
 type RegisterUserJSONRequestBody = NewUser
 
@@ -1305,6 +1338,9 @@ type CreateClientsJSONRequestBody = NewClients
 
 // UpdateClientJSONRequestBody defines body for UpdateClient for application/json ContentType.
 type UpdateClientJSONRequestBody = ClientPatch
+
+// IssueCertificateJSONRequestBody defines body for IssueCertificate for application/json ContentType.
+type IssueCertificateJSONRequestBody = CertificateRequest
 
 // RotateSecretJSONRequestBody defines body for RotateSecret for application/json ContentType.
 type RotateSecretJSONRequestBody = SecretRotation

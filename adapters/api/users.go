@@ -162,7 +162,7 @@ func (s *Server) editUser(ctx context.Context, c *call, in any, edit func(*regis
 		}
 	}
 	u, err := s.Registry.UpdateUser(ctx, c.by(), c.user, func(u *registry.User) error {
-		if u.ID != c.by() {
+		if !c.self {
 			if err := authz.Manage(c.role, u.Role); err != nil {
 				return err
 			}

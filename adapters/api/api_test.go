@@ -1,0 +1,496 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
+
+	"github.com/postern-io/postern/adapters"
+	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/password"
+	"github.com/postern-io/postern/authn/token"
+	"github.com/postern-io/postern/authz"
+	"github.com/postern-io/postern/certs"
+	"github.com/postern-io/postern/registry"
+	"github.com/postern-io/postern/store"
+)
+
+// A site is a running API on SQLite in memory, with people in it.
+type site struct {
+	t       testing.TB
+	api     *Server
+	handler http.Handler
+	store   *store.Store
+	log     *bytes.Buffer
+
+	owner, admin, editor, viewer, stranger string // access tokens
+	users                                  map[string]registry.User
+	domain                                 registry.Domain
+	client                                 registry.NewDevice
+	channel                                registry.Channel
+}
+
+// live stands in for the gateway: one device is connected once.
+type live struct{ device registry.DeviceID }
+
+const liveSession = "5e551051-0000-4000-8000-000000000001"
+
+func (l live) Sessions(_ context.Context, d registry.DeviceID) ([]adapters.SessionInfo, error) {
+	if d != l.device {
+		return nil, nil
+	}
+	return []adapters.SessionInfo{{ID: liveSession, Device: d, Via: "mqtt", Remote: "::1", Opened: time.Unix(1, 0)}}, nil
+}
+
+func (l live) EndSession(_ context.Context, d registry.DeviceID, id string) error {
+	if d != l.device || id != liveSession {
+		return registry.ErrNotFound
+	}
+	return nil
+}
+
+// Explain recognises the one device by its secret, as the gateway would.
+func (s *site) Explain(ctx context.Context, q adapters.Question) (adapters.Explanation, error) {
+	if q.Device != nil {
+		return adapters.Explanation{Allowed: true, Device: q.Device.ID, Steps: []string{"taken as recognised"}}, nil
+	}
+	found, err := s.store.DevicesBySecret(ctx, s.api.Registry.Hasher.Hash(q.Credential.Secret))
+	if err != nil {
+		return adapters.Explanation{}, err
+	}
+	if len(found) != 1 {
+		return adapters.Explanation{Reason: registry.ReasonWrongSecret}, nil
+	}
+	return adapters.Explanation{Allowed: true, Device: found[0].Device}, nil
+}
+
+// passwords is slow to make and safe to share.
+var passwords = password.NewHasher()
+
+// signingKey is of no use outside: tokens of one site are good on its copies.
+var signingKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
+const goodPassword = "seven wet pumps hum at noon"
+
+// newSite returns a site of its own: a copy of one that was made once, because
+// with the race detector a migration costs more than most tests.
+func newSite(t testing.TB) *site {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "postern.db")
+	first.once.Do(func() { makeFirst(t) })
+	if err := os.WriteFile(path, first.file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := openSite(t, path)
+	s.owner, s.admin, s.editor, s.viewer, s.stranger = first.owner, first.admin, first.editor, first.viewer, first.stranger
+	s.users, s.domain, s.client, s.channel = maps.Clone(first.users), first.domain, first.client, first.channel
+	s.api.Live, s.api.Certs = live{s.client.ID}, first.api.Certs
+	return s
+}
+
+// setUpToken is the one that once makes the first owner, here as often as asked.
+const setUpToken = "from the data directory"
+
+func (s *site) Complete(ctx context.Context, token string, owner authn.NewUser) (registry.User, error) {
+	if token != setUpToken {
+		return registry.User{}, authn.ErrUnauthenticated
+	}
+	owner.Role = registry.Owner
+	return s.api.Users.Register(ctx, "", owner)
+}
+
+// signingRequest is the CSR of a new key, in PEM.
+func signingRequest(t testing.TB) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+}
+
+// first is the site that others are copies of, closed, as a file.
+var first struct {
+	once sync.Once
+	*site
+	file []byte
+}
+
+func makeFirst(t testing.TB) {
+	path := filepath.Join(t.TempDir(), "first.db")
+	s := newSiteOn(t, path)
+	if err := s.store.Close(); err != nil { // moves the log into the file
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.site, first.file = s, file
+}
+
+// newSiteOn makes a site on a database of its own.
+func newSiteOn(t testing.TB, url string) *site {
+	t.Helper()
+	s := openSite(t, url)
+	for name, p := range map[string]struct {
+		role  registry.Role
+		token *string
+	}{
+		"owner": {registry.Owner, &s.owner}, "admin": {registry.Admin, &s.admin}, "editor": {registry.Editor, &s.editor},
+		"viewer": {registry.Viewer, &s.viewer}, "stranger": {registry.NoRole, &s.stranger},
+	} {
+		s.users[name] = s.user(name, p.role)
+		*p.token = s.signIn(s.users[name].ID).Access
+	}
+	var err error
+	s.domain, err = s.api.Registry.CreateDomain(t.Context(), s.users["owner"].ID, registry.Domain{Name: "Acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.client = s.newClient()
+	s.channel = s.newChannel()
+	s.api.Live = live{s.client.ID}
+	if s.api.Certs, err = certs.Open(t.TempDir(), time.Now); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// openSite opens the API on a database, with nobody in it yet.
+func openSite(t testing.TB, url string) *site {
+	t.Helper()
+	db, err := store.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	hasher, err := registry.NewSecretHasher(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &registry.Registry{Store: db, Hasher: hasher, Now: time.Now, NewID: uuid.NewString}
+	users := authn.NewUsers(authn.UsersConfig{
+		Accounts: r, Live: r, Find: db, Store: db, Throttles: db, Passwords: passwords, Now: time.Now,
+		Tokens: &token.Signer{Issuer: "http://test", Audience: "test", Life: time.Hour, Now: time.Now, Keys: token.Keys{Active: signingKey}},
+	})
+	r.OnChange = func(_ context.Context, changes []registry.Change) {
+		for _, c := range changes {
+			users.Changed(c)
+		}
+	}
+	s := &site{t: t, store: db, log: new(bytes.Buffer), users: map[string]registry.User{}}
+	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s,
+		Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
+	s.handler = s.api.Handler()
+
+	return s
+}
+
+func (s *site) user(name string, role registry.Role) registry.User {
+	s.t.Helper()
+	u, err := s.api.Registry.CreateUser(s.t.Context(), "", registry.User{Username: name, Email: name + "@example.com", Role: role})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return u
+}
+
+func (s *site) signIn(id registry.UserID) authn.Tokens {
+	s.t.Helper()
+	tokens, err := s.api.Users.SignIn(s.t.Context(), id, "local", authn.Client{IP: "::1", Kind: "api"})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return tokens
+}
+
+func (s *site) newClient() registry.NewDevice {
+	s.t.Helper()
+	made, err := s.api.Registry.CreateDevices(s.t.Context(), "", s.domain.ID, []registry.NewDevice{{Device: registry.Device{Name: "pump"}}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return made[0]
+}
+
+func (s *site) newChannel() registry.Channel {
+	s.t.Helper()
+	made, err := s.api.Registry.CreateChannels(s.t.Context(), "", s.domain.ID, []registry.Channel{{Name: "c", Store: true}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return made[0]
+}
+
+// do sends a request; body may be nil, a string or a value for JSON.
+func (s *site) do(method, path, token string, body any, edits ...func(*http.Request)) *httptest.ResponseRecorder {
+	s.t.Helper()
+	var text []byte
+	switch body := body.(type) {
+	case nil:
+	case string:
+		text = []byte(body)
+	default:
+		var err error
+		if text, err = json.Marshal(body); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	r := httptest.NewRequestWithContext(s.t.Context(), method, "/api"+path, bytes.NewReader(text))
+	if text != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	for _, edit := range edits {
+		edit(r)
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
+}
+
+func decode[T any](t testing.TB, w *httptest.ResponseRecorder) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatalf("answer %d is not JSON: %v: %.200s", w.Code, err, w.Body)
+	}
+	return v
+}
+
+func document(t testing.TB) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(Specification)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// A request is one call of an operation.
+type request struct {
+	path  string // with {…} filled in
+	token string
+	body  any
+}
+
+// good returns, for each operation, a request that succeeds on a new site as
+// its owner.
+func (s *site) good() map[string]func() request {
+	d := "/" + string(s.domain.ID)
+	domain, client, channel := "/domains"+d, d+"/clients/"+string(s.client.ID), d+"/channels/"+string(s.channel.ID)
+	viewer := "/users/" + string(s.users["viewer"].ID)
+	link := map[string]any{"client_ids": []string{string(s.client.ID)}, "channel_ids": []string{string(s.channel.ID)}, "types": []string{"Publish", "subscribe"}}
+	toChannel := map[string]any{"client_ids": link["client_ids"], "types": link["types"]}
+	as := func(path string, body any) func() request {
+		return func() request { return request{path, s.owner, body} }
+	}
+	type m = map[string]any
+	return map[string]func() request{
+		"viewSpecification": as("/openapi.yaml", nil),
+		"setUp":             as("/setup", m{"token": setUpToken, "credentials": m{"username": "first", "secret": goodPassword}}),
+		"registerUser":      as("/users", m{"first_name": "B", "credentials": m{"username": "bob", "secret": goodPassword}, "role": "editor", "tags": nil, "created_at": "0001-01-01T00:00:00Z"}),
+		"listUsers":         as("/users?limit=100&metadata=%7B%7D&with_attributes=false", nil),
+		"viewProfile":       as("/users/profile", nil),
+		"searchUsers":       as("/users/search?username=OWN", nil),
+		"changePassword": func() request {
+			hash, err := passwords.Hash(s.t.Context(), goodPassword)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if _, err := s.api.Registry.UpdateUser(s.t.Context(), "", s.users["owner"].ID, func(u *registry.User) error { u.PasswordHash = hash; return nil }); err != nil {
+				s.t.Fatal(err)
+			}
+			return request{"/users/secret", s.owner, m{"old_secret": goodPassword, "new_secret": goodPassword + " again"}}
+		},
+		"listSessions": as("/users/sessions?user="+string(s.users["viewer"].ID), nil),
+		"endSession": func() request {
+			s.signIn(s.users["viewer"].ID)
+			sessions, err := s.api.Users.Sessions(s.t.Context(), s.users["viewer"].ID)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			return request{"/users/sessions/" + string(sessions[0].ID) + "?user=" + string(s.users["viewer"].ID), s.owner, nil}
+		},
+		"issueToken": func() request {
+			w := s.do("POST", "/users", "", m{"email": "carl@example.com", "credentials": m{"username": "carl", "secret": goodPassword}})
+			if w.Code != 201 {
+				s.t.Fatalf("register: %d %s", w.Code, w.Body)
+			}
+			return request{"/users/tokens/issue", "", m{"username": "Carl@example.com", "password": goodPassword}}
+		},
+		"refreshToken": func() request {
+			return request{"/users/tokens/refresh", s.signIn(s.users["viewer"].ID).Refresh, nil}
+		},
+		"revokeToken": func() request {
+			return request{"/users/tokens/revoke", s.signIn(s.users["viewer"].ID).Refresh, nil}
+		},
+		"viewUser":           as(viewer, nil),
+		"updateUser":         as(viewer, m{"first_name": "V", "metadata": m{"n": 12345678901234567}}),
+		"deleteUser":         as(viewer, nil),
+		"updateUserUsername": as(viewer+"/username", m{"username": "newname"}),
+		"updateUserEmail":    as(viewer+"/email", m{"email": "new@example.com"}),
+		"updateUserTags":     as(viewer+"/tags", m{"tags": []string{"a"}}),
+		"updateUserPicture":  as(viewer+"/picture", m{"profile_picture": "https://example.com/a.png"}),
+		"updateUserRole":     as(viewer+"/role", m{"role": "admin"}),
+		"enableUser":         as(viewer+"/enable", nil),
+		"disableUser":        as(viewer+"/disable", nil),
+
+		"createDomain":  as("/domains", m{"name": "Two", "route": "two", "id": ""}),
+		"listDomains":   as("/domains?order=name&dir=asc&status=all", nil),
+		"viewDomain":    as(domain, nil),
+		"updateDomain":  as(domain, m{"name": "New", "tags": []string{"x"}}),
+		"deleteDomain":  as(domain, nil),
+		"enableDomain":  as(domain+"/enable", nil),
+		"disableDomain": as(domain+"/disable", nil),
+		"freezeDomain":  as(domain+"/freeze", nil),
+		"listMembers":   as(domain+"/members", nil),
+		"addMember":     as(domain+"/members", m{"user_id": s.users["stranger"].ID, "role": "editor"}),
+		"updateMember": func() request {
+			s.join("viewer", registry.Viewer)
+			return request{domain + "/members/" + string(s.users["viewer"].ID), s.owner, m{"role": "editor"}}
+		},
+		"removeMember": func() request {
+			s.join("viewer", registry.Viewer)
+			return request{domain + "/members/" + string(s.users["viewer"].ID), s.owner, nil}
+		},
+
+		"createClient":          as(d+"/clients", m{"name": "p", "credentials": m{"identity": "SN1", "secret": "brought-by-caller"}, "status": "disabled"}),
+		"createClients":         as(d+"/clients/bulk", []m{{"name": "a"}, {"credentials": m{}}}),
+		"listClients":           as(d+"/clients?channel="+string(s.channel.ID)+"&connection_type=Publish", nil),
+		"viewClient":            as(client, nil),
+		"updateClient":          as(client, m{"name": "q", "credentials": m{"identity": "x"}}),
+		"updateClientTags":      as(client+"/tags", m{"tags": []string{"a"}}),
+		"rotateSecret":          as(client+"/secret", nil),
+		"issueCertificate":      as(client+"/certs", m{"csr": signingRequest(s.t)}),
+		"enableClient":          as(client+"/enable", nil),
+		"disableClient":         as(client+"/disable", nil),
+		"deleteClient":          as(client, nil),
+		"listClientSessions":    as(client+"/sessions", nil),
+		"endClientSession":      as(client+"/sessions/"+liveSession, nil),
+		"listClientConnections": as(client+"/connections", nil),
+
+		"createChannel":          as(d+"/channels", m{"name": "c", "route": "temp"}),
+		"createChannels":         as(d+"/channels/bulk", []m{{"name": "a"}, {"name": "b", "store": false}}),
+		"listChannels":           as(d+"/channels?client="+string(s.client.ID), nil),
+		"viewChannel":            as(channel, nil),
+		"updateChannel":          as(channel, m{"name": "q", "store": false}),
+		"updateChannelTags":      as(channel+"/tags", m{"tags": []string{"a"}}),
+		"enableChannel":          as(channel+"/enable", nil),
+		"disableChannel":         as(channel+"/disable", nil),
+		"deleteChannel":          as(channel, nil),
+		"listChannelConnections": as(channel+"/connections", nil),
+		"connect":                as(d+"/channels/connect", link),
+		"disconnect":             as(d+"/channels/disconnect", link),
+		"connectChannel":         as(channel+"/connect", toChannel),
+		"disconnectChannel":      as(channel+"/disconnect", toChannel),
+		"explain":                as(d+"/explain", m{"client_id": s.client.ID, "topic": "m/x/c/y", "action": "subscribe"}),
+	}
+}
+
+func (s *site) join(name string, role registry.Role) {
+	s.t.Helper()
+	if err := s.api.Registry.AddMember(s.t.Context(), registry.Membership{Domain: s.domain.ID, User: s.users[name].ID, Role: role}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// noSuccess are the operations that cannot succeed yet: mail.
+var noSuccess = []string{"requestPasswordReset", "resetPassword"}
+
+// An operation is one of the document, with its route.
+type operation struct {
+	id, method, path string
+	*openapi3.Operation
+}
+
+func operations(t testing.TB) []operation {
+	t.Helper()
+	var ops []operation
+	for path, item := range document(t).Paths.Map() {
+		for method, op := range item.Operations() {
+			ops = append(ops, operation{op.OperationID, method, path, op})
+		}
+	}
+	slices.SortFunc(ops, func(a, b operation) int { return strings.Compare(a.id, b.id) })
+	return ops
+}
+
+func TestRoutesAndDocumentAgree(t *testing.T) {
+	t.Parallel()
+	documented := map[string]bool{}
+	for _, op := range operations(t) {
+		documented[op.method+" "+op.path] = true
+	}
+	for _, rt := range routes {
+		if !documented[rt.method+" "+rt.pattern] {
+			t.Errorf("%s %s is not in openapi.yaml", rt.method, rt.pattern)
+		}
+		delete(documented, rt.method+" "+rt.pattern)
+	}
+	for path := range documented {
+		t.Errorf("%s is in openapi.yaml and has no route", path)
+	}
+	if err := document(t).Validate(t.Context()); err != nil {
+		t.Errorf("openapi.yaml: %v", err)
+	}
+}
+
+// check holds an answer to the document: its status is listed, its body and
+// headers are as described.
+func (s *site) check(op operation, w *httptest.ResponseRecorder) {
+	s.t.Helper()
+	ref := op.Responses.Status(w.Code)
+	if ref == nil {
+		s.t.Errorf("%s: answer %d is not documented: %.200s", op.id, w.Code, w.Body)
+		return
+	}
+	if len(ref.Value.Content) == 0 && w.Body.Len() > 0 {
+		s.t.Errorf("%s: %d has a body: %.200s", op.id, w.Code, w.Body)
+	}
+	if media := ref.Value.Content.Get("application/json"); media != nil {
+		if got := w.Header().Get("Content-Type"); got != "application/json" {
+			s.t.Errorf("%s: %d is %q", op.id, w.Code, got)
+		}
+		if err := media.Schema.Value.VisitJSON(decode[any](s.t, w)); err != nil {
+			s.t.Errorf("%s: %d breaks its schema: %v\n%.300s", op.id, w.Code, err, w.Body)
+		}
+	}
+	for name, h := range ref.Value.Headers {
+		if h.Value.Required && w.Header().Get(name) == "" {
+			s.t.Errorf("%s: %d without %s", op.id, w.Code, name)
+		}
+	}
+	if w.Code >= 400 {
+		if e := decode[Error](s.t, w); !e.Error.Valid() || e.Message == "" || e.RequestID != w.Header().Get("X-Request-Id") {
+			s.t.Errorf("%s: %d: %+v", op.id, w.Code, e)
+		}
+	}
+}
