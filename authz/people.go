@@ -178,3 +178,12 @@ func Manage(actor registry.Role, roles ...registry.Role) error {
 	}
 	return nil
 }
+
+// Actions returns every action there is a rule for, in no order.
+func Actions() []Action {
+	all := make([]Action, 0, len(table))
+	for a := range table {
+		all = append(all, a)
+	}
+	return all
+}
