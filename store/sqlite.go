@@ -43,8 +43,8 @@ func openSQLite(name string) (database, error) {
 		db.readers = db.writer
 		return db, nil
 	}
-	if strings.ContainsAny(path, "?#") {
-		return database{}, fmt.Errorf("a SQLite path must not contain ? or #")
+	if strings.Contains(path, "?") {
+		return database{}, fmt.Errorf("a SQLite path takes no parameters: %q has a ?", path)
 	}
 	// Made here and not by SQLite, which would let others read it.
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -39,7 +39,7 @@ func everywhere(t *testing.T, story func(t *testing.T, s *store.Store)) {
 		url  func(t *testing.T) string
 	}{
 		{"SQLite in memory", func(*testing.T) string { return "sqlite::memory:" }},
-		{"SQLite file", func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "new", "p o%.db") }},
+		{"SQLite file", func(t *testing.T) string { return "sqlite://" + filepath.Join(t.TempDir(), "new", "p o%#.db") }},
 		{"PostgreSQL", func(t *testing.T) string { return postgres.URL(t) }},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
