@@ -11,7 +11,7 @@ const (
 	// chunk is how much is written with one deadline.
 	chunk = 64 << 10
 	// keepBuffer is the largest buffer worth keeping for the next connection.
-	keepBuffer = 256 << 10
+	keepBuffer = 2 << 20
 	// hardLimit is by how much acknowledgements, which cannot be dropped, may
 	// exceed Limits.Pending before the connection is given up.
 	hardLimit = 4
