@@ -134,7 +134,7 @@ func (h *house) api(c *Config) http.Handler {
 	h.metrics.MustRegister(requests)
 	s := &api.Server{
 		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Explain: h.gateway,
-		// Certs SetUp
+		Certs: h.ca, SetUp: h.setUp,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
 		Observe: func(route string, status int, took time.Duration) {
 			requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
