@@ -87,3 +87,82 @@ func BenchmarkLists(b *testing.B) {
 		}
 	}
 }
+
+func page(q registry.Query) registry.Query {
+	if q.Limit == 0 {
+		q.Limit = registry.MaxPage
+	}
+	if q.Order == "" {
+		q.Order = registry.ByName
+	}
+	return q
+}
+
+func TestLists(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx, r := t.Context(), newRegistry(t, s)
+		d := must[registry.Domain](t)(r.CreateDomain(ctx, "", registry.Domain{Name: "one"}))
+		other := must[registry.Domain](t)(r.CreateDomain(ctx, "", registry.Domain{Name: "two"}))
+		dev := func(name string, status registry.Status, meta registry.Metadata, tags ...string) registry.NewDevice {
+			return registry.NewDevice{Device: registry.Device{Name: name, Status: status, Metadata: meta, Tags: tags}}
+		}
+		made := must[[]registry.NewDevice](t)(r.CreateDevices(ctx, "", d.ID, []registry.NewDevice{
+			dev("a Pump", "", registry.Metadata{"site": map[string]any{"n": 1.0, "z": "x"}, "k": []any{"v", "w"}}, `q"t`, "wet"),
+			dev("b pump_2", "", registry.Metadata{"site": map[string]any{"n": 2.0}}, "wet"),
+			dev("c valve", registry.Disabled, nil, "we"),
+			dev("d ÄRGER", "", registry.Metadata{"wet": "n"}),
+		}))
+		must[[]registry.NewDevice](t)(r.CreateDevices(ctx, "", other.ID, []registry.NewDevice{dev("a pump", "", nil, "wet")}))
+		ch := must[[]registry.Channel](t)(r.CreateChannels(ctx, "", d.ID, []registry.Channel{{Name: "x"}, {Name: "y"}}))
+		if err := r.Connect(ctx, d.ID, []registry.DeviceID{made[0].ID, made[1].ID}, []registry.ChannelID{ch[0].ID}, registry.Publish); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Connect(ctx, d.ID, []registry.DeviceID{made[1].ID}, []registry.ChannelID{ch[0].ID, ch[1].ID}, registry.Subscribe); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			name string
+			q    registry.Query
+			want string
+		}{
+			{"all of the domain", registry.Query{}, "abcd"},
+			{"backwards", registry.Query{Descending: true}, "dcba"},
+			{"by status", registry.Query{Status: registry.Disabled}, "c"},
+			{"by part of the name in other case", registry.Query{Name: "PUMP"}, "ab"},
+			{"by name with a wildcard in it", registry.Query{Name: "p_2"}, "b"},
+			{"by name beyond ASCII", registry.Query{Name: "ärger"}, "d"},
+			{"by id", registry.Query{ID: string(made[2].ID)}, "c"},
+			{"by tag, whole", registry.Query{Tag: "wet"}, "ab"},
+			{"by tag with a quote", registry.Query{Tag: `q"t`}, "a"},
+			{"by nested metadata", registry.Query{Metadata: registry.Metadata{"site": map[string]any{"n": 2.0}}}, "b"},
+			{"by metadata in a list", registry.Query{Metadata: registry.Metadata{"k": []any{"w"}}}, "a"},
+			{"by metadata that nobody has", registry.Query{Metadata: registry.Metadata{"n": "wet"}}, ""},
+			{"by channel", registry.Query{Channel: ch[0].ID}, "ab"},
+			{"by channel and right", registry.Query{Channel: ch[0].ID, Rights: registry.Subscribe}, "b"},
+			{"by both rights", registry.Query{Rights: registry.Publish | registry.Subscribe}, "b"},
+			{"a page", registry.Query{Limit: 2, Offset: 1}, "bc"},
+			{"beyond the end", registry.Query{Offset: 9}, ""},
+		} {
+			c.q.Domain = d.ID
+			got := must[registry.List[registry.Device]](t)(r.Devices(ctx, page(c.q)))
+			names := ""
+			for _, d := range got.Items {
+				names += d.Name[:1]
+			}
+			if names != c.want {
+				t.Errorf("%s: got %q, want %q", c.name, names, c.want)
+			}
+			if c.q.Limit == 0 && c.q.Offset == 0 && got.Total != len(c.want) || c.q.Offset > 0 && got.Total != 4 {
+				t.Errorf("%s: total %d", c.name, got.Total)
+			}
+		}
+		got := must[registry.List[registry.Channel]](t)(r.Channels(ctx, page(registry.Query{Domain: d.ID, Device: made[0].ID})))
+		if got.Total != 1 || got.Items[0].Name != "x" {
+			t.Errorf("channels by client: got %+v", got)
+		}
+		conns := must[registry.List[registry.Connection]](t)(r.Connections(ctx, page(registry.Query{Domain: d.ID, Device: made[1].ID})))
+		if conns.Total != 2 {
+			t.Errorf("connections: got %+v", conns)
+		}
+	})
+}

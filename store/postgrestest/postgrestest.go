@@ -117,7 +117,22 @@ func (s *Server) start(bin string) (err error) {
 	if s.port, err = freePort(); err != nil {
 		return err
 	}
-	log, err := os.Create(filepath.Join(s.dir, "log"))
+	return s.serve(bin, attr)
+}
+
+// Restart starts a stopped server again, on the same port and data.
+func (s *Server) Restart() error {
+	attr, err := unprivileged(s.dir)
+	if err != nil {
+		return err
+	}
+	return s.serve(binaries(), attr)
+}
+
+// serve runs the server and waits until it answers.
+func (s *Server) serve(bin string, attr *syscall.SysProcAttr) error {
+	data := filepath.Join(s.dir, "data")
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
