@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/postern-io/postern/adapters/adaptertest"
 	"github.com/postern-io/postern/registry"
@@ -434,13 +436,19 @@ func TestPanicEndsOneConnection(t *testing.T) {
 
 func TestShutdownTellsClients(t *testing.T) {
 	h := newHouse(t, Limits{})
+	h.server.Metrics = NewMetrics(prometheus.NewRegistry(), h.server)
 	c, _ := h.enter(t, 5)
 	old, _ := h.enter(t, 4)
+	silent, _ := h.enter(t, 4, func(pk *packets.Packet) { pk.Connect.Keepalive = 0 })
 	if err := h.server.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	c.closed(codeShuttingDown)
 	old.closed(0)
+	silent.closed(0)
+	if n := testutil.ToFloat64(h.server.Metrics.panics); n != 0 {
+		t.Errorf("%v panics", n)
+	}
 }
 
 func TestRightsThatGo(t *testing.T) {

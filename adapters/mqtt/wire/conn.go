@@ -189,7 +189,7 @@ func (c *Conn) fill() error {
 		c.armed = late
 	}
 	err := c.buf.fill(c.Conn)
-	if errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(late) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && r != nil && !time.Now().Before(late) {
 		return r // sooner, it is somebody who wants to end the connection
 	}
 	return err
