@@ -166,6 +166,10 @@ func TestSecretIsShownOnce(t *testing.T) {
 			t.Errorf("a secret in %.300s", w)
 		}
 	}
+	s.do("PATCH", client+"/secret", s.owner, object{"secret": 98765432109876543})
+	if strings.Contains(s.log.String(), "98765432109876543") {
+		t.Error("a secret of the wrong type stands in the log")
+	}
 	for _, bad := range []object{{"secret": "short"}, {"overlap": "soon"}, {"overlap": "-1h"}, {"overlap": "9999h"}} {
 		if w := s.do("PATCH", client+"/secret", s.owner, bad); w.Code != 400 || strings.Contains(w.Body.String(), "short ") {
 			t.Errorf("%v: got %d %s", bad, w.Code, w.Body)

@@ -146,6 +146,10 @@ func (c *call) body(v any) error {
 	if errors.As(err, new(*http.MaxBytesError)) {
 		return err
 	}
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) { // its text holds the value, which may be a secret
+		return fmt.Errorf("%w: field %q", errMalformed, wrong.Field)
+	}
 	return fmt.Errorf("%w: %w", errMalformed, err)
 }
 
