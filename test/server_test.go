@@ -16,7 +16,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postern-io/postern/store/postgrestest"
 )
+
+// postgres is a PostgreSQL of these tests' own, started when one asks for it.
+var postgres postgrestest.Server
 
 // built is postern, built once with the race detector.
 var built string
@@ -34,7 +39,11 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
 		}
-		return m.Run()
+		code := m.Run()
+		if err := postgres.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		return code
 	}())
 }
 
@@ -46,6 +55,7 @@ type server struct {
 	dir                                  string
 	mqtt, mqtts, http, https, nats, opsP string
 	env                                  []string
+	ca                                   string // file of the authority that signed its certificate, when not its own
 
 	mu   sync.Mutex
 	log  bytes.Buffer
@@ -161,7 +171,7 @@ func (s *server) try(args ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, built, args...)
 	cmd.Dir = s.dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "POSTERN_SERVER=https://localhost:" + s.https}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "POSTERN_SERVER=https://localhost:" + s.https, "POSTERN_CA_FILE=" + s.ca}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -76,7 +76,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` of the server's certificate and its chain; empty: one signed by Postern's own CA")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` of its key")
 	f.StringSliceVar(&c.TLSNames, "tls-names", nil, "`names` and addresses, beside localhost and the host name, in the certificate that Postern makes")
-	f.StringVar(&c.ClientCA, "client-ca", "", "PEM `file` of the authorities whose device certificates are taken; empty: Postern's own CA")
+	f.StringVar(&c.ClientCA, "client-ca", "", "PEM `file` of authorities whose device certificates are taken beside those of Postern's own CA")
 	f.StringVar(&c.SecretKey, "secret-key", "", "`key` for the hashes of device secrets, 64 hexadecimal digits, the same on every node; empty: secret.key in the data directory")
 
 	f.StringVar(&c.NATSURL, "nats-url", "", "`URL` of a NATS with JetStream; empty: the embedded one")

@@ -149,9 +149,11 @@ func (h *house) transport(c *Config) error {
 	}
 	roots := []*x509.Certificate{h.ca.Root}
 	if c.ClientCA != "" {
-		if roots, err = certs.ReadCertificates(c.ClientCA); err != nil {
+		more, err := certs.ReadCertificates(c.ClientCA)
+		if err != nil {
 			return err
 		}
+		roots = append(roots, more...)
 	}
 	refused := func(via string) func(*certs.UntrustedError) {
 		return func(err *certs.UntrustedError) {

@@ -146,6 +146,12 @@ func (q *quickstart) certificate(ctx context.Context, c *client, base string, d 
 	if err := c.do(ctx, http.MethodPost, base+"/clients/"+d.ID+"/certs", object{"csr": string(request)}, &issued); err != nil {
 		return err
 	}
+	ca := []byte(issued.CA)
+	if c.CAFile != "" { // the server's own certificate may come from elsewhere
+		if ca, err = os.ReadFile(c.CAFile); err != nil {
+			return err
+		}
+	}
 	path := filepath.Join(q.Dir, d.name)
 	if err := os.Remove(path + ".key"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -153,7 +159,7 @@ func (q *quickstart) certificate(ctx context.Context, c *client, base string, d 
 	return errors.Join(
 		certs.WriteKey(path+".key", key),
 		os.WriteFile(path+".crt", []byte(issued.Certificate), 0o644),
-		os.WriteFile(filepath.Join(q.Dir, "ca.crt"), []byte(issued.CA), 0o644),
+		os.WriteFile(filepath.Join(q.Dir, "ca.crt"), ca, 0o644),
 	)
 }
 
