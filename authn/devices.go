@@ -13,7 +13,7 @@ import (
 // second asks it to try later.
 type Finder interface {
 	// DevicesBySecret returns the secrets of this hash, expired ones included,
-	// none when nobody holds it. More than two need not be returned.
+	// none when nobody holds it.
 	DevicesBySecret(ctx context.Context, hash registry.SecretHash) ([]registry.DeviceSecret, error)
 	// Device returns the device of this id.
 	Device(ctx context.Context, id registry.DeviceID) (registry.Device, error)

@@ -27,7 +27,8 @@ type NewDevice struct {
 
 // CreateDevices creates all the devices, at most MaxBulk, or none. They come
 // back in the order given, with the one sight of their secrets. A secret that
-// is brought must be unique in the domain.
+// is brought must be unique on the platform: a secret alone names a device, so two
+// devices with the same one would stand in for each other.
 func (r *Registry) CreateDevices(ctx context.Context, by UserID, domain DomainID, devices []NewDevice) ([]NewDevice, error) {
 	if err := checkBulk(len(devices)); err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ type DeviceWriter interface {
 	UpdateDevice(ctx context.Context, d Device) error
 	// DeleteDevice removes the device, its secrets and its connections.
 	DeleteDevice(ctx context.Context, id DeviceID) error
-	// InsertSecret adds a secret. Its hash must be unique in the domain.
+	// InsertSecret adds a secret. Its hash must be unique on the platform.
 	InsertSecret(ctx context.Context, domain DomainID, s DeviceSecret) error
 	ExpireSecret(ctx context.Context, id SecretID, at time.Time) error
 	DeleteSecret(ctx context.Context, id SecretID) error

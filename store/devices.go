@@ -77,13 +77,11 @@ func (s reads) DeviceSecrets(ctx context.Context, id registry.DeviceID) ([]regis
 		"SELECT "+secretColumns+" FROM device_secrets WHERE device = $1 ORDER BY expires > 0, created DESC, id", string(id))
 }
 
-// DevicesBySecret finds the devices that hold the secret, in one probe: none,
-// one, or two, which is enough to know that the secret names no single device.
-// Expired ones are among them, after those that do not expire, for the caller
-// to tell why it refuses.
+// DevicesBySecret finds the device that holds the secret, in one probe: none or
+// one. An expired one is among them, for the caller to tell why it refuses.
 func (s reads) DevicesBySecret(ctx context.Context, hash registry.SecretHash) ([]registry.DeviceSecret, error) {
 	return collect(ctx, s.db, scanSecret,
-		"SELECT "+secretColumns+" FROM device_secrets WHERE hash = $1 ORDER BY expires > 0, expires DESC LIMIT 2", hash[:])
+		"SELECT "+secretColumns+" FROM device_secrets WHERE hash = $1", hash[:])
 }
 
 // InsertSecret implements registry.DeviceWriter.

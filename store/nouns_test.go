@@ -132,10 +132,12 @@ func TestUniqueness(t *testing.T) {
 			t.Errorf("after refused bulk: %d devices, want 1", n)
 		}
 
-		// Across domains equal secrets are allowed; both are found.
-		must[[]registry.NewDevice](t)(r.CreateDevices(ctx, "", other.ID, []registry.NewDevice{{Secret: secret}}))
-		if got := must[[]registry.DeviceSecret](t)(s.DevicesBySecret(ctx, r.Hasher.Hash(secret))); len(got) != 2 {
-			t.Errorf("got %d devices by a secret of two, want 2", len(got))
+		// A secret names one device, whatever the domain.
+		if _, err := r.CreateDevices(ctx, "", other.ID, []registry.NewDevice{{Secret: secret}}); !errors.Is(err, registry.ErrExists) {
+			t.Errorf("the same secret in another domain: got %v, want exists", err)
+		}
+		if got := must[[]registry.DeviceSecret](t)(s.DevicesBySecret(ctx, r.Hasher.Hash(secret))); len(got) != 1 {
+			t.Errorf("got %d devices by one secret, want 1", len(got))
 		}
 	})
 }

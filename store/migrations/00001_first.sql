@@ -98,8 +98,8 @@ CREATE TABLE device_secrets (
     FOREIGN KEY (domain, device) REFERENCES devices (domain, id) ON DELETE CASCADE
 );
 -- Led by the hash: a credential that is a secret alone is one probe, and the
--- same index keeps it unique in the domain.
-CREATE UNIQUE INDEX device_secrets_hash ON device_secrets (hash, domain);
+-- same index keeps it unique: a secret alone names one device.
+CREATE UNIQUE INDEX device_secrets_hash ON device_secrets (hash);
 CREATE INDEX device_secrets_device ON device_secrets (domain, device);
 CREATE INDEX device_secrets_of ON device_secrets (device);
 CREATE INDEX device_secrets_expires ON device_secrets (expires) WHERE expires > 0;
