@@ -150,8 +150,8 @@ func (c *conn) changed() {
 
 // drained is called when the client has caught up.
 func (c *conn) drained() {
-	if s := c.session; s != nil && c.established.Load() {
-		s.pump()
+	if c.established.Load() {
+		c.session.pump()
 	}
 }
 

@@ -23,6 +23,7 @@ func (c *conn) publish(p *wire.Packet) error {
 		return c.fail(codeReceiveMaximum)
 	}
 	m, err := c.read(p)
+	c.srv.Gateway.Metrics.Refused("mqtt", err)
 	switch p.QoS {
 	case 0:
 		return c.publish0(topic, m, err)

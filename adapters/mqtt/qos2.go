@@ -58,13 +58,14 @@ func (c *conn) pubrel(p *wire.Packet) {
 	s := c.session
 	s.mu.Lock()
 	r := s.received[p.ID]
-	if r != nil && r.stored {
+	known := r != nil && r.stored
+	if known {
 		delete(s.received, p.ID)
 	}
 	s.mu.Unlock()
 	var code byte
 	switch {
-	case r == nil:
+	case !known:
 		code = codePacketIDNotFound
 	case r.counted == c:
 		c.unanswered.Add(-1)

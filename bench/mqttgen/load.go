@@ -217,12 +217,11 @@ func (t Target) Connects(clients int, d time.Duration) (float64, error) {
 	for i := range clients {
 		work.Go(func() {
 			for time.Since(start) < d {
-				c, err := Dial(t.Addr, fmt.Sprintf("c%d-%d", run, i), t.User, t.Password)
+				c, err := Dial(t.Addr, fmt.Sprintf("c%d-%d-%d", run, i, n.Add(1)), t.User, t.Password)
 				if err != nil {
 					errs <- err
 					return
 				}
-				n.Add(1)
 				_ = c.Write([]byte{0xE0, 0})
 				_ = c.Close() // it said goodbye
 			}
