@@ -140,7 +140,7 @@ func TestIssueDevice(t *testing.T) {
 		if err := verify([]*x509.Certificate{leaf}, pool(a.Root), time.Now()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if life := leaf.NotAfter.Sub(time.Now()); life > DeviceLife || life < DeviceLife-time.Minute {
+		if life := time.Until(leaf.NotAfter); life > DeviceLife || life < DeviceLife-time.Minute {
 			t.Errorf("%s: valid for %s", name, life)
 		}
 	}

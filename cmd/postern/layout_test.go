@@ -114,7 +114,7 @@ func eachGoFile(t *testing.T, f func(*testing.T, string)) {
 			return err
 		}
 		name := d.Name()
-		if d.IsDir() && (name == "node_modules" || name == "data" || name == "warm" || strings.HasPrefix(name, ".") && name != ".." && name != ".") {
+		if d.IsDir() && (name == "node_modules" || name == "data" || strings.HasPrefix(name, ".") && name != ".." && name != ".") {
 			return filepath.SkipDir
 		}
 		if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
