@@ -1,9 +1,27 @@
 package messaging
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
+
+// readAck reads a PubAck. The usual one is {"stream":"messages","seq":17} and
+// is read without a JSON decoder; anything else goes the long way.
+func readAck(header, data []byte) (uint64, error) {
+	if bytes.HasPrefix(header, []byte("NATS/1.0 503")) {
+		return 0, fmt.Errorf("%w: nobody stores for this subject", ErrUnavailable)
+	}
+	const before = `{"stream":"` + streamName + `","seq":`
+	if rest, ok := bytes.CutPrefix(data, []byte(before)); ok {
+		if end := bytes.IndexAny(rest, ",}"); end > 0 {
+			if seq, ok := number(rest[:end]); ok && seq > 0 {
+				return seq, nil
+			}
+		}
+	}
+	return readOddAck(data)
+}
 
 // tooLarge are JetStream's error codes for a message that no wait will make
 // fit: JSStreamMessageExceedsMaximumErr, JSStreamHeaderExceedsMaximumErr.

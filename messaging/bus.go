@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -17,8 +18,8 @@ import (
 // A Config says which NATS a Bus uses and how. The zero value with a DataDir
 // runs an embedded server with no listener.
 type Config struct {
-	// URL of an outside NATS (nats://, tls://, ws://; several divided by
-	// commas). Empty means the embedded server.
+	// URL of an outside NATS (nats:// or tls://; several divided by commas).
+	// Empty means the embedded server.
 	URL string
 	// CredsFile holds the user JWT and nkey for URL; "" when URL carries a
 	// user and password or none is asked for.
@@ -41,10 +42,11 @@ type Config struct {
 	// itself queues 10,000 before it refuses, so two connections stay below.
 	InFlight int
 
-	// OnSlow is told that messages for subscribers were lost because this
-	// process did not keep up; dropped counts those of the subscription since
-	// it began. It must not block. May be nil.
-	OnSlow func(f Filter, dropped int)
+	// OnSlow is told that messages for a filter may be lost because this
+	// process did not keep up: the server has cut a connection, for the
+	// times-th time, and every subscription on it misses what is said until
+	// it is back. It must not block. May be nil.
+	OnSlow func(f Filter, times int)
 	// OnReconnect is called when the connection that carries notices was lost
 	// and is back: what was noticed meanwhile is gone, so caches must be
 	// emptied. May be nil.
@@ -97,9 +99,10 @@ type Bus struct {
 	config   Config
 	embedded *embedded // nil with an outside NATS
 
-	publishers []*publisher // lanes are spread over them
-	receivers  []*receiver  // channels are spread over them
-	control    *nats.Conn   // notices and the stream's management
+	publishers []*publisher  // lanes are spread over them
+	receivers  []*receiver   // channels are spread over them
+	control    *nats.Conn    // notices and the stream's management
+	user       *url.Userinfo // of Config.URL
 	js         jetstream.JetStream
 
 	stop    context.CancelFunc
@@ -111,7 +114,7 @@ type Bus struct {
 // Open starts or reaches NATS and makes sure of the stream. It tries until ctx
 // is done; the error then wraps ErrUnavailable. Whoever opens a Bus closes it.
 func Open(ctx context.Context, config Config) (*Bus, error) {
-	b := &Bus{config: config.withDefaults(), rebuilt: make(chan struct{}, 1)}
+	b := &Bus{config: config.withDefaults(), rebuilt: make(chan struct{}, 1), user: userOf(config.URL)}
 	if b.config.URL == "" {
 		e, err := startEmbedded(b.config)
 		if err != nil {
@@ -217,11 +220,28 @@ func (b *Bus) dial(ctx context.Context, name string, more ...nats.Option) (*nats
 	}
 }
 
+// newLink returns a link that its owner completes and starts.
+func (b *Bus) newLink(name string) *link {
+	l := &link{
+		name:    name,
+		dial:    func(ctx context.Context) (*handshake, error) { return b.dialLink(ctx, name) },
+		log:     b.config.Log,
+		timeout: b.config.AckTimeout,
+		slow:    func() {},
+	}
+	if b.embedded != nil {
+		l.slows = b.embedded.server.NumSlowConsumersClients
+	}
+	return l
+}
+
 // keep sweeps publishes that were not answered in time, and looks after the
 // stream when a connection came back.
 func (b *Bus) keep(ctx context.Context) {
 	sweep := time.NewTicker(max(b.config.AckTimeout/20, time.Millisecond))
 	defer sweep.Stop()
+	alive := time.NewTicker(20 * time.Second)
+	defer alive.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -229,6 +249,13 @@ func (b *Bus) keep(ctx context.Context) {
 		case <-sweep.C:
 			for _, p := range b.publishers {
 				p.sweep(time.Now())
+			}
+		case <-alive.C:
+			for _, p := range b.publishers {
+				p.link.tick()
+			}
+			for _, r := range b.receivers {
+				r.link.tick()
 			}
 		case <-b.rebuilt:
 			b.work.Go(func() {
@@ -246,13 +273,13 @@ func (b *Bus) keep(ctx context.Context) {
 // has room; the error wraps ErrUnavailable otherwise.
 func (b *Bus) Ready(ctx context.Context) error {
 	for _, p := range b.publishers {
-		if !p.conn.IsConnected() {
-			return fmt.Errorf("%w: not connected to NATS", ErrUnavailable)
+		if !p.link.connected() {
+			return errNotConnected
 		}
 	}
 	for _, r := range b.receivers {
-		if !r.conn.IsConnected() {
-			return fmt.Errorf("%w: not connected to NATS", ErrUnavailable)
+		if !r.link.connected() {
+			return errNotConnected
 		}
 	}
 	stream, err := b.js.Stream(ctx, streamName)
@@ -283,7 +310,7 @@ func (b *Bus) close(ctx context.Context) error {
 		}
 	}
 	for _, r := range b.receivers {
-		r.close()
+		r.link.close()
 	}
 	if b.control != nil {
 		b.control.Close()

@@ -169,8 +169,20 @@ func TestTooLarge(t *testing.T) {
 // external runs a NATS server of its own on port, any when -1.
 func external(t *testing.T, dir string, port int) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
-		Username: "postern", Password: "not a secret"})
+	return serve(t, &server.Options{Port: port, StoreDir: dir, Username: "postern", Password: "not a secret"})
+}
+
+// serve runs a NATS server with JetStream until the test ends.
+func serve(t *testing.T, options *server.Options) *server.Server {
+	t.Helper()
+	options.Host, options.JetStream, options.NoSigs, options.NoLog = "127.0.0.1", true, true, true
+	if options.Port == 0 {
+		options.Port = server.RANDOM_PORT
+	}
+	if options.StoreDir == "" {
+		options.StoreDir = t.TempDir()
+	}
+	s, err := server.NewServer(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,39 +445,77 @@ func TestSubscriptionCloses(t *testing.T) {
 	if len(got) > 0 {
 		t.Error("a closed subscription delivered")
 	}
-	r := s.r
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.subs) != 2 {
-		t.Errorf("%d parts are registered, want the 2 of the open subscription", len(r.subs))
+	l := s.r.link
+	l.subsMu.Lock()
+	defer l.subsMu.Unlock()
+	if len(l.subs) != 2 {
+		t.Errorf("%d parts are registered, want the 2 of the open subscription", len(l.subs))
 	}
 }
 
-func TestSlowSubscriberIsCounted(t *testing.T) {
+// TestSlowSubscriberIsCutOff has a deliver that stands still while the server
+// holds ever more for it.
+func TestSlowSubscriberIsCutOff(t *testing.T) {
 	slow := make(chan Filter, 10)
 	b := openBus(t, func(c *Config) {
 		c.Connections = 1
-		c.OnSlow = func(f Filter, dropped int) {
-			if dropped > 0 {
+		c.OnSlow = func(f Filter, times int) {
+			if times > 0 {
 				slow <- f
 			}
 		}
 	})
 	f := Filter{Domain: "d1", Channel: "c1", Subtopic: "#"}
 	release := make(chan struct{})
-	first := make(chan struct{}, queued+10000)
-	if _, err := b.Subscribe(f, func(*Message) { first <- struct{}{}; <-release }); err != nil {
+	got := make(chan string, 1000)
+	if _, err := b.Subscribe(f, func(m *Message) {
+		if len(m.Payload) < 100 {
+			got <- string(m.Payload)
+			return
+		}
+		<-release
+	}); err != nil {
 		t.Fatal(err)
 	}
 	lane := b.Lane("x")
-	m := message("x")
-	for range queued + 1000 {
-		lane.Publish(m, false, nil)
-	}
-	if got := receive(t, slow); got != f {
-		t.Errorf("%v was slow, want %v", got, f)
-	}
+	m := message(string(make([]byte, 1<<20)))
+	stop := make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				lane.Publish(m, false, nil)
+			}
+		}
+	})
+	// The server says so on a connection that nobody reads, or just hangs up:
+	// once deliver goes on, the link finds out.
+	poll(t, t.Context(), func() bool { return b.embedded.server.NumSlowConsumers() > 0 })
+	close(stop)
+	work.Wait()
 	close(release)
+	poll(t, t.Context(), func() bool {
+		if _, err := publish(b, message("after"), false); err != nil {
+			t.Fatalf("publish: %v", err)
+		}
+		select {
+		case text := <-got:
+			return text == "after"
+		default:
+			return false
+		}
+	})
+	select {
+	case c := <-slow:
+		if c != f {
+			t.Errorf("%v was slow, want %v", c, f)
+		}
+	default:
+		t.Error("nobody was told")
+	}
 }
 
 func TestNotices(t *testing.T) {
@@ -503,7 +553,7 @@ func TestReadAck(t *testing.T) {
 		{`{}`, 0, ErrUnavailable},
 	}
 	for _, tt := range tests {
-		seq, err := readAck(&nats.Msg{Data: []byte(tt.data)})
+		seq, err := readAck(nil, []byte(tt.data))
 		if seq != tt.seq || !errors.Is(err, tt.err) {
 			t.Errorf("%s: got %d, %v; want %d, %v", tt.data, seq, err, tt.seq, tt.err)
 		}

@@ -52,7 +52,17 @@ func TestMessageTravelsWhole(t *testing.T) {
 func TestReadMessage(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	read := func(h nats.Header) *Message {
-		return readMessage(lamp, &nats.Msg{Header: h, Data: []byte("x")}, now)
+		r := headerReader{now: func() time.Time { return now }}
+		header := []byte("NATS/1.0\r\n")
+		for key, values := range h {
+			for _, value := range values {
+				header = append(header, key+":"+value+"\r\n"...)
+			}
+		}
+		if h == nil {
+			return r.message(lamp, nil, []byte("x"))
+		}
+		return r.message(lamp, append(header, "\r\n"...), []byte("x"))
 	}
 	t.Run("it takes a service's message without headers", func(t *testing.T) {
 		m := read(nil)
@@ -104,5 +114,11 @@ func FuzzHeaderValue(f *testing.F) {
 			t.Fatalf("%q became %q and then %q", s, e, back)
 		}
 		_ = unescapeValue(s) // must not panic
+		r := headerReader{now: time.Now}
+		for range 2 { // the second time from memory
+			if m := r.message(lamp, []byte(HeaderPublisher+": "+e+"\r\n"+s), nil); m == nil {
+				t.Fatalf("%q: no message", s)
+			}
+		}
 	})
 }

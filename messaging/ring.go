@@ -3,7 +3,6 @@ package messaging
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // A ring holds what was published on one connection and not yet answered, in
@@ -21,7 +20,7 @@ type ring struct {
 
 type slot struct {
 	done     func(seq uint64, err error)
-	deadline time.Time
+	deadline int64 // Unix nanoseconds
 	seq      uint64
 	err      error
 	answered bool
@@ -42,7 +41,7 @@ func (r *ring) at(id uint64) *slot { return &r.slots[id&uint64(len(r.slots)-1)] 
 
 // take returns the number of a fresh slot, waiting for room when all are
 // taken. The wait ends: sweep answers what nobody else does.
-func (r *ring) take(done func(uint64, error), deadline time.Time, live bool) uint64 {
+func (r *ring) take(done func(uint64, error), deadline int64, live bool) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.tail-r.head == uint64(len(r.slots)) {
@@ -76,9 +75,9 @@ func (r *ring) answerLive(id uint64) {
 }
 
 // sweep fails the slots whose time is up.
-func (r *ring) sweep(now time.Time, err error) {
+func (r *ring) sweep(now int64, err error) {
 	r.mu.Lock()
-	for i := r.head; i < r.tail && r.at(i).deadline.Before(now); i++ {
+	for i := r.head; i < r.tail && r.at(i).deadline < now; i++ {
 		r.at(i).complete(0, err)
 	}
 	r.run()

@@ -4,36 +4,28 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-const (
-	// queued is how many messages one receiver holds for its subscribers
-	// before it loses some: a quarter of a second at full load.
-	queued = 1 << 16
-	// remembered is how many subjects a receiver keeps parsed.
-	remembered = 4096
-)
+// remembered is how many subjects a receiver keeps parsed.
+const remembered = 4096
 
-// A receiver owns one connection and the goroutine that delivers what comes by
-// it. All filters of a channel use the same one, so that whoever listens on
-// two of them hears each message in one order.
+// A receiver owns one link, whose read loop delivers what comes by it. All
+// filters of a channel use the same one, so that whoever listens on two of
+// them hears each message in one order.
+//
+// A receiver that is slower than the bus is not a queue that grows in this
+// process: the server holds what waits (embed.go bounds it), slows the
+// publishers down, and at its bound cuts the connection, which counts as one
+// slow event and comes back by itself.
 type receiver struct {
-	conn    *nats.Conn
-	now     func() time.Time
-	timeout time.Duration
-	ch      chan *nats.Msg
-	work    sync.WaitGroup
-	closed  chan struct{}
-
-	mu   sync.RWMutex
-	subs map[*nats.Subscription]*Subscription
+	link   *link
+	cuts   atomic.Int64
+	topics map[string]Topic // the read loop's
+	reader headerReader     // the read loop's
 }
 
 // A Subscription is a standing wish for the messages of a Filter.
@@ -41,91 +33,56 @@ type Subscription struct {
 	filter  Filter
 	deliver func(*Message)
 	r       *receiver
-	parts   []*nats.Subscription
+	parts   []*subject
 	ended   atomic.Bool
 }
 
 func (b *Bus) newReceiver(ctx context.Context) (*receiver, error) {
-	r := &receiver{
-		now:     b.config.Now,
-		timeout: b.config.AckTimeout,
-		ch:      make(chan *nats.Msg, queued),
-		closed:  make(chan struct{}),
-		subs:    map[*nats.Subscription]*Subscription{},
+	r := &receiver{topics: make(map[string]Topic), reader: headerReader{now: b.config.Now}}
+	r.link = b.newLink("postern subscribe")
+	r.link.received = r.received
+	r.link.down = func() {}
+	r.link.up = func() {}
+	r.link.slow = func() {
+		times := int(r.cuts.Add(1))
+		for _, f := range r.link.filters() {
+			b.config.OnSlow(f, times)
+		}
 	}
-	conn, err := b.dial(ctx, "postern subscribe",
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrSlowConsumer) && sub != nil {
-				if s := r.subscription(sub); s != nil {
-					dropped, _ := sub.Dropped() // fails when just closed, and is 0 then
-					b.config.OnSlow(s.filter, dropped)
-				}
-				return
-			}
-			b.config.Log.Warn("NATS reported an error", "connection", "postern subscribe", "err", err)
-		}),
-		nats.ClosedHandler(func(*nats.Conn) { close(r.closed) }))
-	if err != nil {
-		return nil, err
+	if err := r.link.start(ctx); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w: %w", ErrUnavailable, err)
 	}
-	r.conn = conn
-	r.work.Go(r.run)
 	return r, nil
 }
 
 // Subscribe calls deliver with every message that f matches, in the order of
 // the bus, from one goroutine that it shares with other subscriptions: deliver
-// must not block, nor call Subscribe or Close. When Subscribe returns, the
-// server knows of it: what is published from then on is delivered, messages of
-// this process included. Shared subscriptions with the same group and filter
-// take turns, over all nodes. The error wraps ErrUnavailable.
+// must not block, nor call Subscribe. When Subscribe returns, the server knows
+// of it: what is published from then on is delivered, messages of this process
+// included. Shared subscriptions with the same group and filter take turns,
+// over all nodes. The error wraps ErrUnavailable.
 //
 // A subscription outlives a lost connection, but not what was said meanwhile.
 func (b *Bus) Subscribe(f Filter, deliver func(*Message)) (*Subscription, error) {
 	r := b.receivers[spread(f.Domain+"/"+f.Channel, len(b.receivers))]
 	s := &Subscription{filter: f, deliver: deliver, r: r}
-	if !r.conn.IsConnected() { // no need to wait for the flush to find out
-		return nil, fmt.Errorf("subscribe: %w: not connected", ErrUnavailable)
+	queue := ""
+	if f.Group != "" {
+		queue = f.queue()
 	}
-	if err := r.add(s); err != nil {
-		return nil, fmt.Errorf("subscribe: %w: %w", ErrUnavailable, err)
-	}
-	if err := r.conn.FlushTimeout(r.timeout); err != nil {
-		_ = s.Close() // the first error tells more
-		return nil, fmt.Errorf("subscribe: %w: %w", ErrUnavailable, err)
-	}
-	return s, nil
-}
-
-// add holds the lock until the map knows what nats.go knows, so that no
-// message is looked up too early.
-func (r *receiver) add(s *Subscription) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, subject := range s.filter.Subjects() {
-		var part *nats.Subscription
-		var err error
-		if s.filter.Group == "" {
-			part, err = r.conn.ChanSubscribe(subject, r.ch)
-		} else {
-			part, err = r.conn.ChanQueueSubscribe(subject, s.filter.queue(), r.ch)
-		}
+	for _, name := range f.Subjects() {
+		part, err := r.link.subscribe(name, queue, s)
 		if err != nil {
-			r.drop(s)
-			return err
+			_ = s.Close() // the first error tells more
+			return nil, fmt.Errorf("subscribe: %w", err)
 		}
 		s.parts = append(s.parts, part)
-		r.subs[part] = s
 	}
-	return nil
-}
-
-// drop forgets s. r.mu is held.
-func (r *receiver) drop(s *Subscription) {
-	for _, part := range s.parts {
-		delete(r.subs, part)
-		_ = part.Unsubscribe() // fails only when the connection is gone, and s with it
+	if err := r.link.sync(); err != nil {
+		_ = s.Close() // the first error tells more
+		return nil, fmt.Errorf("subscribe: %w", err)
 	}
+	return s, nil
 }
 
 // Close ends the subscription. No deliver begins after it returns; one that
@@ -134,9 +91,9 @@ func (s *Subscription) Close() error {
 	if s.ended.Swap(true) {
 		return nil
 	}
-	s.r.mu.Lock()
-	defer s.r.mu.Unlock()
-	s.r.drop(s)
+	for _, part := range s.parts {
+		s.r.link.unsubscribe(part)
+	}
 	return nil
 }
 
@@ -148,41 +105,25 @@ func (f Filter) queue() string {
 	return "postern-" + base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-func (r *receiver) subscription(part *nats.Subscription) *Subscription {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.subs[part]
-}
-
-func (r *receiver) run() {
-	topics := make(map[string]Topic)
-	for msg := range r.ch {
-		s := r.subscription(msg.Sub)
-		if s == nil || s.ended.Load() {
-			continue
-		}
-		topic, ok := topics[msg.Subject]
-		if !ok {
-			var err error
-			if topic, err = ParseSubject(msg.Subject); err != nil {
-				continue // a service wrote where no topic is
-			}
-			if len(topics) >= remembered {
-				clear(topics)
-			}
-			topics[msg.Subject] = topic
-		}
-		if m := readMessage(topic, msg, r.now()); m != nil {
-			s.deliver(m)
-		}
+func (r *receiver) received(sub *subject, name, header, payload []byte) {
+	s := sub.owner
+	if s.ended.Load() {
+		return
 	}
-}
-
-func (r *receiver) close() {
-	r.conn.Close()
-	<-r.closed // nats.go writes to r.ch until then
-	close(r.ch)
-	r.work.Wait()
+	topic, ok := r.topics[string(name)]
+	if !ok {
+		var err error
+		if topic, err = ParseSubject(string(name)); err != nil {
+			return // a service wrote where no topic is
+		}
+		if len(r.topics) >= remembered {
+			clear(r.topics)
+		}
+		r.topics[string(name)] = topic
+	}
+	if m := r.reader.message(topic, header, payload); m != nil {
+		s.deliver(m)
+	}
 }
 
 // Notify tells every node, this one included, something on a subject of
