@@ -218,6 +218,14 @@ func TestBadFrames(t *testing.T) {
 	})
 }
 
+func TestRevoked(t *testing.T) {
+	w, _, at := open(t, nil)
+	d := w.NewDevice(t, both)
+	conn := mustDial(t, at, d, adaptertest.Topic(w.Channel, ""), "")
+	w.Disable(t, d)
+	closes(t, conn, 4401)
+}
+
 func TestRightsChange(t *testing.T) {
 	w, _, at := open(t, nil)
 	topic := adaptertest.Topic(w.Channel, "")
