@@ -34,7 +34,9 @@ func FuzzServeConn(f *testing.F) {
 		}()
 		c := over(t, there, 5)
 		if known {
-			c.connect(d, "fuzz", func(pk *packets.Packet) { pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 60, true })
+			c.connect(d, "fuzz", func(pk *packets.Packet) {
+				pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 60, true
+			})
 		}
 		go func() { _, _ = io.Copy(io.Discard, there) }()
 		_, _ = there.Write(stream) // it may end in the middle

@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// ErrRefused says that the broker answered and did not let the client in.
+var ErrRefused = errors.New("refused")
+
 // A Client is one connection.
 type Client struct {
 	nc net.Conn
@@ -55,7 +58,7 @@ func (c *Client) connect(id, user, password string) error {
 		return err
 	}
 	if ack[0] != 0x20 || ack[3] != 0 {
-		return fmt.Errorf("CONNACK % x", ack)
+		return fmt.Errorf("%w: CONNACK % x", ErrRefused, ack)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Load struct {
 	QoS                     byte // of publishing and of subscribing
 	Window                  int  // messages under way for each publisher; default 100
 	Payload                 int  // bytes; default 100
+	Batch                   int  // messages written at once; default 1, as devices do
 	Warm, Time              time.Duration
 }
 
@@ -29,15 +30,16 @@ type Load struct {
 type Result struct {
 	Published float64 // acknowledged, when QoS is 1
 	Delivered float64 // to all subscribers together
+	Messages  float64 // published in all, with the time to get warm
 }
-
-// batch is how many messages are written at once.
-const batch = 20
 
 // Run runs the load.
 func (l Load) Run() (Result, error) {
 	if l.Window == 0 {
 		l.Window = 100
+	}
+	if l.Batch == 0 {
+		l.Batch = 1
 	}
 	if l.Payload == 0 {
 		l.Payload = 100
@@ -66,14 +68,14 @@ func (l Load) Run() (Result, error) {
 		}
 		work.Go(func() { _ = c.Count(func(n int) { delivered.Add(int64(n)) }, nothing) })
 	}
-	pace := &pacer{each: int64(max(1, l.Subscribers)), window: int64(l.Window * l.Publishers), delivered: &delivered}
+	pace := &pacer{each: int64(max(1, l.Subscribers)), window: int64((l.Window - l.Batch) * l.Publishers), delivered: &delivered}
 	for i := range l.Publishers {
 		c, err := Dial(l.Addr, fmt.Sprintf("p%d-%d", run, i), l.User, l.Password)
 		if err != nil {
 			return Result{}, err
 		}
 		clients = append(clients, c)
-		tokens := make(chan struct{}, l.Window/batch)
+		tokens := make(chan struct{}, l.Window/l.Batch)
 		if l.QoS > 0 {
 			for range cap(tokens) {
 				tokens <- struct{}{}
@@ -83,7 +85,7 @@ func (l Load) Run() (Result, error) {
 			got := 0
 			_ = c.Count(nothing, func(n int) {
 				acked.Add(int64(n))
-				for got += n; got >= batch; got -= batch {
+				for got += n; got >= l.Batch; got -= l.Batch {
 					tokens <- struct{}{}
 				}
 			})
@@ -99,6 +101,7 @@ func (l Load) Run() (Result, error) {
 	if l.QoS > 0 {
 		r.Published = float64(acked.Load()-a0) / took
 	}
+	r.Messages = float64(pace.sent.Load())
 	if pace.lost.Load() {
 		return r, errors.New("messages were lost: no delivery for two seconds")
 	}
@@ -108,7 +111,7 @@ func (l Load) Run() (Result, error) {
 func (l Load) publish(c *Client, tokens chan struct{}, pace *pacer, over *atomic.Bool) {
 	var packets [][]byte // identifiers go round
 	for i := range max(1, 2*cap(tokens)) {
-		packets = append(packets, Publishes(l.Topic, make([]byte, l.Payload), l.QoS, uint16(1+i*batch), batch))
+		packets = append(packets, Publishes(l.Topic, make([]byte, l.Payload), l.QoS, uint16(1+i*l.Batch), l.Batch))
 	}
 	for i := 0; !over.Load(); i++ {
 		if l.QoS > 0 {
@@ -119,7 +122,7 @@ func (l Load) publish(c *Client, tokens chan struct{}, pace *pacer, over *atomic
 		if l.Subscribers > 0 {
 			pace.wait(over)
 		}
-		pace.sent.Add(batch)
+		pace.sent.Add(int64(l.Batch))
 		if c.Write(packets[i%len(packets)]) != nil {
 			return
 		}
@@ -135,7 +138,7 @@ type pacer struct {
 }
 
 func (p *pacer) wait(over *atomic.Bool) {
-	for since := time.Now(); p.sent.Load()-p.delivered.Load()/p.each > p.window-batch && !over.Load(); {
+	for since := time.Now(); p.sent.Load()-p.delivered.Load()/p.each > p.window && !over.Load(); {
 		time.Sleep(50 * time.Microsecond)
 		if time.Since(since) > 2*time.Second {
 			p.lost.Store(true)
@@ -207,8 +210,8 @@ func (l Load) Latency(rate int) ([]time.Duration, error) {
 }
 
 // Connects connects and disconnects from some clients at once, and returns
-// connects per second.
-func (t Target) Connects(clients int, d time.Duration) (float64, error) {
+// connects per second, refused ones among them.
+func (t Target) Connects(clients int, d time.Duration) (Result, error) {
 	var n atomic.Int64
 	var work sync.WaitGroup
 	errs := make(chan error, clients)
@@ -218,12 +221,15 @@ func (t Target) Connects(clients int, d time.Duration) (float64, error) {
 		work.Go(func() {
 			for time.Since(start) < d {
 				c, err := Dial(t.Addr, fmt.Sprintf("c%d-%d-%d", run, i, n.Add(1)), t.User, t.Password)
-				if err != nil {
+				switch {
+				case errors.Is(err, ErrRefused):
+				case err != nil:
 					errs <- err
 					return
+				default:
+					_ = c.Write([]byte{0xE0, 0})
+					_ = c.Close() // it said goodbye
 				}
-				_ = c.Write([]byte{0xE0, 0})
-				_ = c.Close() // it said goodbye
 			}
 		})
 	}
@@ -231,10 +237,10 @@ func (t Target) Connects(clients int, d time.Duration) (float64, error) {
 	took := time.Since(start).Seconds()
 	select {
 	case err := <-errs:
-		return 0, err
+		return Result{}, err
 	default:
 	}
-	return float64(n.Load()) / took, nil
+	return Result{Published: float64(n.Load()) / took, Messages: float64(n.Load())}, nil
 }
 
 // Idle opens n connections that say nothing more.
