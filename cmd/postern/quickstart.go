@@ -53,11 +53,14 @@ func quickstartCommand(s *session) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
+				if err := os.MkdirAll(q.Dir, 0o700); err != nil {
+					return err
+				}
 				if err := q.enter(ctx, c, dataDir); err != nil {
 					return err
 				}
 				if err := q.make(ctx, c); err != nil {
-					return err
+					return errors.Join(err, q.printOwner(cmd.OutOrStdout()))
 				}
 				user, password, err := messaging.ServiceCredentials(dataDir, false)
 				if err == nil {
@@ -97,9 +100,6 @@ func (q *quickstart) enter(ctx context.Context, c *client, dataDir string) error
 
 // make creates everything on the server and the certificates beside.
 func (q *quickstart) make(ctx context.Context, c *client) error {
-	if err := os.MkdirAll(q.Dir, 0o700); err != nil {
-		return err
-	}
 	var domain, channel object
 	if err := c.do(ctx, http.MethodPost, "/domains", object{"name": "Quick start"}, &domain); err != nil {
 		return fmt.Errorf("make a domain: %w", err)
@@ -163,7 +163,19 @@ func (q *quickstart) certificate(ctx context.Context, c *client, base string, d 
 	)
 }
 
-func (q *quickstart) print(w io.Writer) error { return quickstartText.Execute(w, q) }
+func (q *quickstart) print(w io.Writer) error {
+	return errors.Join(q.printOwner(w), quickstartText.Execute(w, q))
+}
+
+// printOwner shows the owner's password, which nobody can ask for a second time:
+// it is shown even when what comes after has failed.
+func (q *quickstart) printOwner(w io.Writer) error {
+	if q.OwnerPassword == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "# The first owner is \"owner\"; this password is shown now and never again:\n#   %s\n\n", q.OwnerPassword)
+	return err
+}
 
 // HTTPAddr and the others spare the template some punctuation.
 func (q *quickstart) HTTPAddr() string  { return net.JoinHostPort(q.Host, q.HTTP) }
@@ -171,12 +183,7 @@ func (q *quickstart) HTTPSAddr() string { return net.JoinHostPort(q.Host, q.HTTP
 func (q *quickstart) Topic() string     { return "m/" + q.Domain + "/c/" + q.Channel }
 func (q *quickstart) Subject() string   { return strings.ReplaceAll(q.Topic(), "/", ".") }
 
-var quickstartText = template.Must(template.New("quickstart").Parse(`{{- if .OwnerPassword -}}
-# The first owner is "owner"; this password is shown now and never again:
-#   {{.OwnerPassword}}
-
-{{end -}}
-# Domain {{.Domain}}, channel {{.Channel}} (topic {{.Topic}}).
+var quickstartText = template.Must(template.New("quickstart").Parse(`# Domain {{.Domain}}, channel {{.Channel}} (topic {{.Topic}}).
 # The devices "sensor" and "viewer" may publish to it and subscribe from it.
 # Their secrets stand in the commands below and nowhere else; their keys are in {{.Dir}}.
 

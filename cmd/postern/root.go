@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/postern-io/postern/messaging"
 )
@@ -23,13 +25,6 @@ func rootCommand(io stdio) *cobra.Command {
 		Long:          "Postern lets devices in by MQTT, HTTP and WebSocket, decides what they may do,\nand puts what they say on NATS. Start with: postern serve, then postern quickstart.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q%s", args[0], suggest(cmd, args[0]))
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(io.in)
 	root.SetOut(io.out)
@@ -54,19 +49,41 @@ func rootCommand(io stdio) *cobra.Command {
 	return root
 }
 
-// wrapArgs makes every complaint about arguments a usage error.
+// wrapArgs makes every complaint about arguments, and about flags that must be
+// given, a usage error.
 func wrapArgs(c *cobra.Command) {
-	if check := c.Args; check != nil {
+	check := c.Args
+	switch {
+	case !c.Runnable():
+		check = oneOfThese
+		c.RunE = func(*cobra.Command, []string) error { return nil } // cobra asks no Args of what does not run
+	case check != nil:
+		args := check
+		check = func(cmd *cobra.Command, words []string) error {
+			return errors.Join(args(cmd, words), cmd.ValidateRequiredFlags())
+		}
+	}
+	if check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+			err := check(cmd, args)
+			if err != nil && !errors.Is(err, pflag.ErrHelp) {
+				err = &usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 			}
-			return nil
+			return err
 		}
 	}
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
 	}
+}
+
+// oneOfThese is the Args of a group of commands: alone it shows its help, and a
+// word that is none of them is a mistake.
+func oneOfThese(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("unknown command %q%s", args[0], suggest(cmd, args[0]))
+	}
+	return pflag.ErrHelp
 }
 
 func suggest(cmd *cobra.Command, word string) string {

@@ -111,7 +111,11 @@ func setUpCommand(s *session) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.setUp(ctx, dataDir, args[0], email, text)
+				if err := c.setUp(ctx, dataDir, args[0], email, text); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s owns %s and is signed in; the login is kept in %s\n", args[0], c.Server, c.file)
+				return nil
 			})
 		},
 	}
