@@ -156,6 +156,25 @@ func TestServeRefusesLooseKeys(t *testing.T) {
 	}
 }
 
+// Two JetStreams on one store would destroy what both have acknowledged.
+func TestServeKeepsItsDataToItself(t *testing.T) {
+	c, log := quiet(t), slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ran := false
+	if err := serve(ctx, c, log, func(*house) {
+		defer stop()
+		ran = true
+		second := *c
+		err := serve(ctx, &second, log, func(*house) { t.Error("a second server runs on the same data") })
+		if err == nil || !strings.Contains(err.Error(), c.DataDir) || !strings.Contains(err.Error(), "POSTERN_DATA_DIR") {
+			t.Errorf("got %v, want a refusal that says what to do", err)
+		}
+	}); err != nil || !ran {
+		t.Fatal(err)
+	}
+}
+
 func TestUsageErrorsExitWith2(t *testing.T) {
 	for _, test := range []struct {
 		args []string
@@ -172,6 +191,11 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{args: []string{"serve"}, env: []string{"POSTERN_COLOUR=red"}, code: exitUsage},
 		{args: []string{"health", "--ops-addr", "127.0.0.1:1"}, code: exitUnavailable},
 		{args: []string{"domains", "list", "-o", "yaml"}, code: exitUsage},
+		{args: []string{"domains"}, code: exitOK},
+		{args: []string{"domains", "lst"}, code: exitUsage},
+		{args: []string{"config", "dosc"}, code: exitUsage},
+		{args: []string{"clients", "list"}, code: exitUsage},
+		{args: []string{"explain", "m/a/c/b", "-d", "a"}, code: exitUsage},
 	} {
 		var stderr strings.Builder
 		if code := run(t.Context(), test.args, stdio{strings.NewReader(""), io.Discard, &stderr, test.env}); code != test.code {

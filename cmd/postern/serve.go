@@ -19,6 +19,11 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
+	lock, err := lockData(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // releases it; nothing was written
 	h, err := build(ctx, c, log)
 	if err != nil {
 		return err
