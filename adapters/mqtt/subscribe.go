@@ -25,6 +25,10 @@ func (c *conn) subscribe5(ctx context.Context, f packets.Subscription) byte {
 	if strings.HasPrefix(raw, "$") && !strings.HasPrefix(raw, "$share/") {
 		return codeNotAuthorized // $SYS and the like are for operators
 	}
+	// Held from the decision until the subscription stands: a change between
+	// the two would be looked into (recheck) before there is anything to see.
+	c.session.subsMu.Lock()
+	defer c.session.subsMu.Unlock()
 	filter, err := c.gateway.CanSubscribe(ctx, raw)
 	if err != nil {
 		return answerTo(err).suback
@@ -33,7 +37,7 @@ func (c *conn) subscribe5(ctx context.Context, f packets.Subscription) byte {
 		session: c.session, raw: raw, filter: filter, prefix: prefixOf(raw),
 		id: uint32(f.Identifier), qos: f.Qos, noLocal: f.NoLocal, asIs: f.RetainAsPublished,
 	}
-	existed, err := c.session.subscribe(sub)
+	existed, err := c.session.add(sub)
 	if err != nil {
 		return answerTo(err).suback
 	}
@@ -60,10 +64,9 @@ func prefixOf(raw string) string {
 	return raw[:end]
 }
 
-// subscribe adds or replaces a subscription [MQTT-3.8.4-3]. existed says which.
-func (s *session) subscribe(sub *subscription) (existed bool, err error) {
-	s.subsMu.Lock()
-	defer s.subsMu.Unlock()
+// add adds or replaces a subscription [MQTT-3.8.4-3]. existed says which.
+// s.subsMu is held.
+func (s *session) add(sub *subscription) (existed bool, err error) {
 	old := s.subs[sub.raw]
 	switch {
 	case s.closed:
