@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,5 +208,71 @@ func TestReconnectTells(t *testing.T) {
 		if m := receive(t, got); m.Sequence != seq {
 			t.Errorf("got sequence %d, want %d", m.Sequence, seq)
 		}
+	}
+}
+
+// TestLinksBreak cuts the data path again and again while 8 lanes publish:
+// every done is called once and in order, and what was acknowledged is in the
+// stream.
+func TestLinksBreak(t *testing.T) {
+	for _, outside := range []bool{false, true} {
+		t.Run(fmt.Sprint("outside ", outside), func(t *testing.T) {
+			b := openBus(t, func(c *Config) {
+				c.InFlight, c.AckTimeout = 64, 2*time.Second
+				if outside {
+					c.URL = serve(t, &server.Options{}).ClientURL()
+				}
+			})
+			const lanes, each = 8, 3000
+			var work, answers sync.WaitGroup
+			var acked, failed atomic.Int64
+			for i := range lanes {
+				answers.Add(each)
+				work.Go(func() {
+					lane, last := b.Lane(fmt.Sprint(i)), -1
+					for n := range each {
+						m := message(fmt.Sprint(i, n))
+						lane.Publish(m, n%2 == 0, func(seq uint64, err error) {
+							defer answers.Done()
+							if n != last+1 {
+								t.Errorf("lane %d: done %d after %d", i, n, last)
+							}
+							last = n
+							switch {
+							case err == nil && seq > 0:
+								acked.Add(1)
+							case err != nil && !errors.Is(err, ErrUnavailable):
+								t.Errorf("lane %d: %v", i, err)
+							case err != nil:
+								failed.Add(1)
+							}
+						})
+					}
+				})
+			}
+			done := make(chan struct{})
+			go func() { work.Wait(); answers.Wait(); close(done) }()
+			for cut := 0; ; cut++ {
+				select {
+				case <-done:
+					stream, err := b.js.Stream(t.Context(), streamName)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if stored := stream.CachedInfo().State.Msgs; int64(stored) < acked.Load() {
+						t.Errorf("%d were acknowledged and %d are stored", acked.Load(), stored)
+					}
+					t.Logf("%d cuts, %d stored and acknowledged, %d failed", cut, acked.Load(), failed.Load())
+					return
+				case <-time.After(50 * time.Millisecond): // paces the cuts; nothing depends on it
+				}
+				l := b.publishers[cut%len(b.publishers)].link
+				l.mu.Lock()
+				if l.conn != nil {
+					l.conn.Close()
+				}
+				l.mu.Unlock()
+			}
+		})
 	}
 }
