@@ -22,11 +22,15 @@ var (
 type RefusedError struct {
 	Reason registry.Reason
 	Device registry.DeviceID // the device in question, when one was found
+	User   registry.UserID   // the person in question, when one was found
 }
 
 func (e *RefusedError) Error() string {
 	if e.Device != "" {
 		return fmt.Sprintf("device %s: %s", e.Device, e.Reason)
+	}
+	if e.User != "" {
+		return fmt.Sprintf("user %s: %s", e.User, e.Reason)
 	}
 	return string(e.Reason)
 }

@@ -113,11 +113,13 @@ type Client struct {
 	Kind      string // "api" or "browser"
 }
 
-// Tokens are the outcome of a sign-in. They are secrets.
+// Tokens are the outcome of a sign-in. Access and Refresh are secrets.
 type Tokens struct {
 	Access    string
 	Refresh   string
 	ExpiresIn time.Duration // of the access token
+	User      registry.UserID
+	Session   registry.SessionID
 }
 
 // Verify returns who holds an access token. The account and the session are as
@@ -199,7 +201,7 @@ func (u *Users) Issue(ctx context.Context, login, pass string, from Client) (Tok
 		if err := u.failed(ctx, login, from.IP); err != nil {
 			return Tokens{}, err
 		}
-		return Tokens{}, &RefusedError{Reason: refusal(user, ok)}
+		return Tokens{}, &RefusedError{Reason: refusal(user, ok), User: user.ID}
 	}
 	if stale {
 		if err := u.rehash(ctx, user.ID, pass); err != nil {
@@ -271,7 +273,7 @@ func (u *Users) next(ctx context.Context, s registry.UserSession, parent [32]byt
 	if err != nil {
 		return Tokens{}, err
 	}
-	return Tokens{Access: access, Refresh: text, ExpiresIn: u.Tokens.Life}, nil
+	return Tokens{Access: access, Refresh: text, ExpiresIn: u.Tokens.Life, User: s.User, Session: s.ID}, nil
 }
 
 // Refresh trades a refresh token for new tokens; the old one is used up. A

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -332,5 +333,41 @@ func wantReason(t *testing.T, name string, err error, want registry.Reason) {
 	var refused *authn.RefusedError
 	if !errors.As(err, &refused) || refused.Reason != want || !errors.Is(err, authn.ErrUnauthenticated) {
 		t.Errorf("%s: got %v, want refusal %s", name, err, want)
+	}
+}
+
+// C10: an unknown name, a wrong password and a disabled account cost the same
+// work. The bound is wide, because machines are busy; without the work an
+// answer comes a hundred times sooner.
+func TestRefusalsTakeTheSameTime(t *testing.T) {
+	o := newOffice(t)
+	jane := o.jane(t)
+	off, err := o.Register(t.Context(), "", authn.NewUser{Username: "off", Email: "off@example.com", Password: passphrase})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.registry.UpdateUser(t.Context(), jane.ID, off.ID, func(u *registry.User) error { u.Status = registry.Disabled; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	const samples = 9
+	took := map[string][]time.Duration{}
+	for range samples {
+		for login, pass := range map[string]string{"nobody": passphrase, "jane": "wrong", "off": passphrase} {
+			o.pass(time.Hour) // no throttle
+			start := time.Now()
+			if _, err := o.Issue(t.Context(), login, pass, from); !errors.Is(err, authn.ErrUnauthenticated) {
+				t.Fatalf("%s: got %v", login, err)
+			}
+			took[login] = append(took[login], time.Since(start))
+		}
+	}
+	median := func(login string) time.Duration {
+		slices.Sort(took[login])
+		return took[login][samples/2]
+	}
+	for _, login := range []string{"nobody", "off"} {
+		if ratio := float64(median(login)) / float64(median("jane")); ratio < 0.4 || ratio > 2.5 {
+			t.Errorf("C10: %s takes %.2f of the time of a wrong password", login, ratio)
+		}
 	}
 }

@@ -116,6 +116,8 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// C64: every error has a word of the closed list and a request id, and never a
+// trace of what is inside.
 func TestErrorsAreAlwaysJSON(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

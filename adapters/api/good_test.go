@@ -169,6 +169,7 @@ func operations(t testing.TB) []operation {
 	return ops
 }
 
+// C67: no path is served that is not written down, and none is missing.
 func TestRoutesAndDocumentAgree(t *testing.T) {
 	t.Parallel()
 	documented := map[string]bool{}

@@ -87,6 +87,7 @@ func problemOf(method string, err error) problem {
 		invalid *registry.InvalidError
 		exists  *registry.ExistsError
 		limited *authn.LimitedError
+		refused *authn.RefusedError
 	)
 	switch {
 	case kind == adapters.Invalid && errors.As(err, &invalid):
@@ -100,6 +101,8 @@ func problemOf(method string, err error) problem {
 		p.message = registry.ErrFrozen.Error()
 	case errors.Is(err, registry.ErrLastOwner):
 		p.message = registry.ErrLastOwner.Error()
+	case errors.As(err, &refused) && refused.Reason == registry.ReasonSetUpToken:
+		p.message = "The set-up token is wrong, used or too old."
 	case errors.As(err, &limited) && limited.RetryAfter > 0:
 		p.retryAfter = limited.RetryAfter
 	}
