@@ -41,6 +41,8 @@ type Session struct {
 	onChange func()
 	dropped  error
 	closed   bool
+	told     time.Time // when a refusal was last logged
+	untold   int       // refusals since
 }
 
 // A route is where a topic leads, and the decision that it may be used.
@@ -69,7 +71,7 @@ func (s *Session) DomainID() registry.DomainID { return s.device.Domain }
 func (s *Session) Publish(topic string, m *messaging.Message, done func(seq uint64, err error)) {
 	to, err := s.route(context.Background(), topic)
 	if err != nil {
-		s.counted.refused(err)
+		s.refused("publish", err)
 		done(0, err)
 		return
 	}
@@ -130,7 +132,7 @@ func (s *Session) decide(ctx context.Context, topic string) (route, error) {
 // doors that must answer before a message comes.
 func (s *Session) CanPublish(ctx context.Context, topic string) error {
 	_, err := s.route(ctx, topic)
-	s.counted.refused(err)
+	s.refused("publish", err)
 	return err
 }
 
@@ -140,24 +142,48 @@ func (s *Session) CanPublish(ctx context.Context, topic string) error {
 func (s *Session) CanSubscribe(ctx context.Context, filter string) (messaging.Filter, error) {
 	f, err := messaging.ParseFilter(filter)
 	if err != nil {
-		s.counted.refused(err)
+		s.refused("subscribe", err)
 		return messaging.Filter{}, err
 	}
 	grant, err := s.gateway.Channels.Allow(ctx, s.device, f.Domain, f.Channel, registry.Subscribe)
 	if err != nil {
-		s.counted.refused(err)
+		s.refused("subscribe", err)
 		return messaging.Filter{}, err
 	}
 	s.gateway.sessions.subscribe(s, grant.Channel)
 	// A change between the decision and the line above has missed this session.
 	if s.gateway.Channels.Epoch() != grant.Epoch {
 		if grant, err = s.gateway.Channels.Allow(ctx, s.device, f.Domain, f.Channel, registry.Subscribe); err != nil {
-			s.counted.refused(err)
+			s.refused("subscribe", err)
 			return messaging.Filter{}, err
 		}
 	}
 	f.Domain, f.Channel = string(grant.Domain), string(grant.Channel)
 	return f, nil
+}
+
+// refusalEvery is how often one session's refusals come to the log: a device
+// that keeps trying must not fill the disk. The metrics count all of them.
+const refusalEvery = 10 * time.Second
+
+// refused counts a refusal and, now and then, logs it. What the device named is
+// not in the line: it is the device's own text, and explain tells it.
+func (s *Session) refused(action string, err error) {
+	if err == nil {
+		return
+	}
+	s.counted.refused(err)
+	now := s.gateway.Now()
+	s.mu.Lock()
+	if !s.told.IsZero() && now.Sub(s.told) < refusalEvery {
+		s.untold++
+		s.mu.Unlock()
+		return
+	}
+	untold := s.untold
+	s.told, s.untold = now, 0
+	s.mu.Unlock()
+	s.gateway.Log.Info(action+" refused", "adapter", s.via, "device", s.device.ID, "session", s.id, "reason", ReasonOf(err), "unlogged", untold)
 }
 
 // Watch says what to do when the session is revoked (onDrop, at most once) and
