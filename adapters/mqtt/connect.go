@@ -127,7 +127,8 @@ func (c *conn) admitDevice(ctx context.Context) (code byte, err error) {
 	c.window, c.maxPacket = c.connect.window, c.connect.maxPacket
 	s, present := c.srv.sessions.attach(c, sessionKey{gateway.DeviceID(), c.connect.client})
 	c.session, c.present = s, present
-	if present { // what it subscribed to may not be allowed any more
+	gateway.Watch(c.revoked, c.changed) // before the look below, so that no change falls between
+	if present {                        // what it subscribed to may not be allowed any more
 		if err := s.recheck(ctx, gateway); err != nil {
 			c.will = nil // the client was never let in
 			return answerTo(err).connack, err

@@ -4,7 +4,8 @@
 // acknowledgements, retained messages, wills, and who hears what. It decides
 // nothing about devices and channels; it asks adapters.Gateway. The strict check
 // of every packet is in package wire beneath it, the codec and the life cycle of
-// a connection are the engine's (mochi-mqtt), which is met in hook.go alone.
+// a connection are the engine's (mochi-mqtt). It is driven in hook.go; beyond
+// that, connect.go and subscribe.go read its decoded packets.
 //
 //	socket ─> outbox ─> wire.Conn ─┬─ CONNECT SUBSCRIBE UNSUBSCRIBE PINGREQ DISCONNECT ─> engine ─> hook
 //	                               └─ PUBLISH PUBACK PUBREC PUBREL PUBCOMP ─> conn.Take

@@ -105,7 +105,6 @@ func (h *hook) OnSessionEstablished(cl *engine.Client, _ packets.Packet) {
 	c := connOf(cl)
 	c.established.Store(true)
 	h.srv.sessions.establish(c)
-	c.gateway.Watch(c.revoked, c.changed)
 }
 
 // OnSubscribe decides on every filter. The engine then refuses them all, and
