@@ -10,13 +10,22 @@ import (
 	"github.com/postern-io/postern/messaging"
 )
 
+// channelSlash is which slash of m/<d>/c/<c>/ comes behind the channel.
+const channelSlash = 4
+
 // Topic returns the topic that the path of u names behind prefix, such as
 // "/http/". It decodes and joins; whether the result is a topic
 // messaging.ParseTopic says. The error is a messaging.ErrInvalidTopic.
+//
+// A slash right behind the channel, where no topic may end, is dropped: clients
+// that join channel and subtopic send it when there is no subtopic.
 func Topic(u *url.URL, prefix string) (string, error) {
 	rest, ok := strings.CutPrefix(u.EscapedPath(), prefix)
 	if !ok {
 		return "", &messaging.InvalidTopicError{Reason: "the path does not begin with " + prefix}
+	}
+	if strings.Count(rest, "/") == channelSlash {
+		rest = strings.TrimSuffix(rest, "/")
 	}
 	if strings.IndexByte(rest, '%') < 0 {
 		return rest, nil

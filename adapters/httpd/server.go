@@ -45,6 +45,8 @@ type Server struct {
 	BodyTimeout time.Duration // for a whole body to come; default 10 s
 	MaxRequests int           // at once, beyond which 429 answers; default 4096, more than one device's sessions
 
+	pool pool
+
 	mu      sync.Mutex
 	active  int
 	closing bool
@@ -91,12 +93,30 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (uint64, error) {
 	if evidence.Bearer != "" && evidence.Certificate == nil {
 		return s.servePerson(w, r, evidence)
 	}
-	session, err := s.Gateway.Open(r.Context(), evidence.Credential)
+	session, release, err := s.session(r, evidence)
 	if err != nil {
 		return 0, err
 	}
-	defer session.Close()
+	defer release()
 	return s.publish(w, r, session.PublishWait)
+}
+
+// session returns the device's session, from the pool if it is there.
+func (s *Server) session(r *http.Request, e Evidence) (session *adapters.Session, release func(), err error) {
+	key, ok := shownBy(r, e)
+	if ok {
+		if h := s.pool.take(key); h != nil {
+			return h.session, func() { s.pool.release(key, h) }, nil
+		}
+	}
+	if session, err = s.Gateway.Open(r.Context(), e.Credential); err != nil {
+		return nil, nil, err
+	}
+	if !ok {
+		return session, session.Close, nil
+	}
+	h := s.pool.put(key, session)
+	return session, func() { s.pool.release(key, h) }, nil
 }
 
 func (s *Server) servePerson(w http.ResponseWriter, r *http.Request, e Evidence) (uint64, error) {
@@ -194,6 +214,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(s.idle)
 	}
 	s.mu.Unlock()
+	defer func() { s.pool.close(time.Now()) }()
 	select {
 	case <-s.idle:
 		return nil
