@@ -37,6 +37,7 @@ const (
 // An answerError is what the server said instead of yes.
 type answerError struct {
 	status    int
+	signIn    bool   // whether signing in would help
 	Word      string `json:"error"`
 	Message   string `json:"message"`
 	RequestID string `json:"request_id"`
@@ -47,8 +48,8 @@ func (e *answerError) Error() string {
 	if text == "" {
 		text = http.StatusText(e.status)
 	}
-	if e.status == http.StatusUnauthorized {
-		text += "; sign in with postern login"
+	if e.signIn {
+		text = strings.TrimSuffix(text, ".") + "; sign in with postern login"
 	}
 	if e.RequestID != "" {
 		text += " (request " + e.RequestID + ")"
@@ -173,6 +174,9 @@ func (c *client) do(ctx context.Context, method, path string, in, out any) error
 		if refreshErr := c.refresh(ctx); refreshErr == nil {
 			err = c.try(ctx, method, path, c.Access, in, out)
 		}
+	}
+	if errors.As(err, &answer) {
+		answer.signIn = answer.status == http.StatusUnauthorized
 	}
 	return err
 }

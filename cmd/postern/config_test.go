@@ -139,6 +139,26 @@ func TestServeStartsAgainOnItsData(t *testing.T) {
 	}
 }
 
+// Everything stays below the data directory, whatever its name.
+func TestServeTakesAnyDataDirectory(t *testing.T) {
+	for _, dir := range []string{"with space", "100% # of it", "ä+b&c"} {
+		parent := t.TempDir()
+		c := quiet(t)
+		c.DataDir = filepath.Join(parent, dir)
+		ctx, stop := context.WithCancel(t.Context())
+		if err := serve(ctx, c, slog.New(slog.DiscardHandler), func(*house) { stop() }); err != nil {
+			t.Errorf("%s: %v", dir, err)
+		}
+		stop()
+		if _, err := os.Stat(filepath.Join(c.DataDir, "postern.db")); err != nil {
+			t.Errorf("%s: the database is elsewhere: %v", dir, err)
+		}
+		if found, err := os.ReadDir(parent); err != nil || len(found) != 1 {
+			t.Errorf("%s: got %v beside it, %v", dir, found, err)
+		}
+	}
+}
+
 func TestServeRefusesLooseKeys(t *testing.T) {
 	for _, name := range []string{"secret.key", "ca.key"} {
 		c := quiet(t)
@@ -201,5 +221,17 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		if code := run(t.Context(), test.args, stdio{strings.NewReader(""), io.Discard, &stderr, test.env}); code != test.code {
 			t.Errorf("postern %s: exit %d, want %d; it said %s", strings.Join(test.args, " "), code, test.code, stderr.String())
 		}
+	}
+}
+
+// What the quick start prints must work when it is pasted into a shell.
+func TestQuickstartQuotesItsDirectory(t *testing.T) {
+	var out strings.Builder
+	q := quickstart{Dir: "it's a dir", Host: "localhost"}
+	if err := q.print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); !strings.Contains(text, `--cafile 'it'\''s a dir/ca.crt'`) || strings.Contains(text, `readFileSync("it's`) {
+		t.Errorf("got\n%s", text)
 	}
 }

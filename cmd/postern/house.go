@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"path/filepath"
 	"time"
 
@@ -126,8 +125,7 @@ func databaseURL(c *Config) string {
 	if c.DatabaseURL != "" {
 		return c.DatabaseURL
 	}
-	path := filepath.Join(c.DataDir, "postern.db")
-	return (&url.URL{Scheme: "sqlite", Path: path}).String()
+	return "sqlite:" + filepath.Join(c.DataDir, "postern.db") // a path as it stands, not a URL's
 }
 
 // transport loads or makes the server's certificate and says whose device

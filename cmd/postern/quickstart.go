@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -183,6 +184,22 @@ func (q *quickstart) HTTPSAddr() string { return net.JoinHostPort(q.Host, q.HTTP
 func (q *quickstart) Topic() string     { return "m/" + q.Domain + "/c/" + q.Channel }
 func (q *quickstart) Subject() string   { return strings.ReplaceAll(q.Topic(), "/", ".") }
 
+// File returns a file of the directory as a word of a shell.
+func (q *quickstart) File(name string) string { return shellWord(q.Dir + "/" + name) }
+
+// Script returns it as a string of a script that stands between single quotes.
+func (q *quickstart) Script(name string) string {
+	return strings.ReplaceAll(strconv.Quote(q.Dir+"/"+name), "'", `'\''`)
+}
+
+// shellWord quotes s where a shell would read more than letters in it.
+func shellWord(s string) string {
+	if !strings.ContainsAny(s, " \t\n\"'`$&|;<>()*?[]{}#~=%!\\") {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
 var quickstartText = template.Must(template.New("quickstart").Parse(`# Domain {{.Domain}}, channel {{.Channel}} (topic {{.Topic}}).
 # The devices "sensor" and "viewer" may publish to it and subscribe from it.
 # Their secrets stand in the commands below and nowhere else; their keys are in {{.Dir}}.
@@ -195,17 +212,17 @@ mosquitto_pub -h {{.Host}} -p {{.MQTT}} -u {{.Sensor.ID}} -P {{.Sensor.Secret}} 
 curl -sS -i -X POST -H 'Authorization: Client {{.Sensor.Secret}}' -H 'Content-Type: application/senml+json' http://{{.HTTPAddr}}/http/{{.Topic}} -d '[{"n":"voltage","u":"V","v":120.1}]'
 
 # The same over TLS:
-mosquitto_pub -h {{.Host}} -p {{.MQTTS}} --cafile {{.Dir}}/ca.crt -u {{.Sensor.ID}} -P {{.Sensor.Secret}} -t {{.Topic}} -q 1 -m 'over TLS'
-curl -sS -i --cacert {{.Dir}}/ca.crt -X POST -H 'Authorization: Client {{.Sensor.Secret}}' https://{{.HTTPSAddr}}/http/{{.Topic}} -d 'over TLS'
+mosquitto_pub -h {{.Host}} -p {{.MQTTS}} --cafile {{.File "ca.crt"}} -u {{.Sensor.ID}} -P {{.Sensor.Secret}} -t {{.Topic}} -q 1 -m 'over TLS'
+curl -sS -i --cacert {{.File "ca.crt"}} -X POST -H 'Authorization: Client {{.Sensor.Secret}}' https://{{.HTTPSAddr}}/http/{{.Topic}} -d 'over TLS'
 
 # With a certificate and no secret at all:
-mosquitto_sub -h {{.Host}} -p {{.MQTTS}} --cafile {{.Dir}}/ca.crt --cert {{.Dir}}/viewer.crt --key {{.Dir}}/viewer.key -t '{{.Topic}}/#' -q 1 -v
-mosquitto_pub -h {{.Host}} -p {{.MQTTS}} --cafile {{.Dir}}/ca.crt --cert {{.Dir}}/sensor.crt --key {{.Dir}}/sensor.key -t {{.Topic}} -q 1 -m 'by certificate'
-curl -sS -i --cacert {{.Dir}}/ca.crt --cert {{.Dir}}/sensor.crt --key {{.Dir}}/sensor.key -X POST https://{{.HTTPSAddr}}/http/{{.Topic}} -d 'by certificate'
+mosquitto_sub -h {{.Host}} -p {{.MQTTS}} --cafile {{.File "ca.crt"}} --cert {{.File "viewer.crt"}} --key {{.File "viewer.key"}} -t '{{.Topic}}/#' -q 1 -v
+mosquitto_pub -h {{.Host}} -p {{.MQTTS}} --cafile {{.File "ca.crt"}} --cert {{.File "sensor.crt"}} --key {{.File "sensor.key"}} -t {{.Topic}} -q 1 -m 'by certificate'
+curl -sS -i --cacert {{.File "ca.crt"}} --cert {{.File "sensor.crt"}} --key {{.File "sensor.key"}} -X POST https://{{.HTTPSAddr}}/http/{{.Topic}} -d 'by certificate'
 
 # A WebSocket, with Node and its ws package (npm install ws):
 node -e 'const ws = new (require("ws"))("ws://{{.HTTPAddr}}/ws/{{.Topic}}?authorization={{.Sensor.Secret}}"); ws.on("open", () => ws.send("by WebSocket")); ws.on("message", m => console.log(String(m))); ws.on("error", e => console.error(e.message))'
-node -e 'const fs = require("fs"); const ws = new (require("ws"))("wss://{{.HTTPSAddr}}/ws/{{.Topic}}", {ca: fs.readFileSync("{{.Dir}}/ca.crt"), cert: fs.readFileSync("{{.Dir}}/sensor.crt"), key: fs.readFileSync("{{.Dir}}/sensor.key")}); ws.on("open", () => ws.send("by secure WebSocket")); ws.on("message", m => console.log(String(m))); ws.on("error", e => console.error(e.message))'
+node -e 'const fs = require("fs"); const ws = new (require("ws"))("wss://{{.HTTPSAddr}}/ws/{{.Topic}}", {ca: fs.readFileSync({{.Script "ca.crt"}}), cert: fs.readFileSync({{.Script "sensor.crt"}}), key: fs.readFileSync({{.Script "sensor.key"}})}); ws.on("open", () => ws.send("by secure WebSocket")); ws.on("message", m => console.log(String(m))); ws.on("error", e => console.error(e.message))'
 {{if .NATS}}
 # What a service on NATS sees:
 nats sub -s {{.NATS}} '{{.Subject}}.>' '{{.Subject}}'
