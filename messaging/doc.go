@@ -20,6 +20,14 @@
 // at once. Either way the payload is the device's own bytes, and who and how
 // stand in headers; header.go lists them.
 //
+// # Two clients of NATS
+//
+// nats.go connects, finds servers, manages the stream and carries notices. The
+// messages themselves go over links (link.go), which know the few operations
+// of the client protocol that publishing and subscribing need: at the rates
+// that a node carries, decoding headers into maps and passing every message
+// between goroutines costs more than everything else together.
+//
 // # Topic and subject
 //
 // A level of a topic may hold characters that NATS reserves, so those are

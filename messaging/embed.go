@@ -55,16 +55,21 @@ func startEmbedded(config Config) (*embedded, error) {
 	}
 	e := &embedded{password: rand.Text()}
 	options := &server.Options{
-		ServerName:             "postern",
-		DontListen:             true,
-		NoSigs:                 true,
-		NoSystemAccount:        false,
-		JetStream:              true,
-		StoreDir:               store,
-		SyncInterval:           config.Embedded.Sync,
-		SyncAlways:             config.Embedded.SyncAlways,
-		MaxPayload:             int32(config.MaxPayload + headerRoom),
-		MaxPending:             256 << 20, // of one slow connection, a service's or ours
+		ServerName:      "postern",
+		DontListen:      true,
+		NoSigs:          true,
+		NoSystemAccount: false,
+		JetStream:       true,
+		StoreDir:        store,
+		SyncInterval:    config.Embedded.Sync,
+		SyncAlways:      config.Embedded.SyncAlways,
+		MaxPayload:      int32(config.MaxPayload + headerRoom),
+		// What one slow connection, a service's or ours, may leave waiting.
+		// At three quarters of it the server slows down whoever publishes
+		// live messages to it, at the whole it cuts the connection; one that
+		// reads nothing at all is cut after ten seconds. So a burst is
+		// outlived, and nobody's slowness grows without bound here.
+		MaxPending:             256 << 20,
 		DisableJetStreamBanner: true,
 		Users:                  users(e.password, secrets),
 	}

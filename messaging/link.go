@@ -132,6 +132,9 @@ func (l *link) run(ctx context.Context, h *handshake) {
 			return
 		}
 		l.attach(h)
+		if ctx.Err() != nil {
+			h.conn.Close() // close came before attach, and saw no connection
+		}
 		l.up()
 	}
 }

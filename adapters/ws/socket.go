@@ -180,6 +180,7 @@ func (s *socket) serve() {
 
 // read publishes what the peer sends, until the connection ends.
 func (s *socket) read(wire *wire) error {
+	published := s.published // one for all frames
 	for frame := uint64(1); ; frame++ {
 		wire.heard()
 		kind, payload, err := s.conn.ReadMessage()
@@ -199,7 +200,7 @@ func (s *socket) read(wire *wire) error {
 		if !s.takeSlot() {
 			continue // on its way out: only the peer's close frame counts now
 		}
-		done := s.published
+		done := published
 		if s.acks {
 			done = func(seq uint64, err error) { s.acknowledge(frame, seq, err) }
 		}
