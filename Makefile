@@ -23,6 +23,7 @@ run: build
 # failure, not a reason.
 test: tools-test
 	POSTERN_TEST_REQUIRE_ALL=1 $(GO) test -race -timeout 20m ./...
+	$(GO) test -run DoesNotAllocate ./authn ./authz
 
 # The foreign clients and servers of the tests. Packages that are there already
 # are not touched.

@@ -61,7 +61,8 @@ func (s *Session) DeviceID() registry.DeviceID { return s.device.ID }
 func (s *Session) DomainID() registry.DomainID { return s.device.Domain }
 
 // Publish decides whether the device may publish to topic, stamps m with who,
-// how and when, and puts it on the bus. m belongs to the bus from then on.
+// how and when, and puts it on the bus. m is the caller's again when Publish
+// returns.
 //
 // done is called exactly once: before Publish returns, with the error, when the
 // message is refused, of which nothing has reached the bus; otherwise from a

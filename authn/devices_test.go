@@ -354,6 +354,9 @@ func TestRecheck(t *testing.T) {
 }
 
 func TestDecisionFromMemoryDoesNotAllocate(t *testing.T) {
+	if raceDetector {
+		t.Skip("with the race detector sync.Pool drops at random what it is given")
+	}
 	d := newFleet(t).authn(Config{Limits: DefaultLimits})
 	for name, c := range map[string]Credential{"by id": show(idA, secretA), "by secret": show("", secretA)} {
 		d.Authenticate(t.Context(), &c)

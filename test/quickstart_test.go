@@ -240,7 +240,7 @@ func TestCommandLine(t *testing.T) {
 		"an unknown command":  {[]string{"serv"}, 2},
 		"an unknown flag":     {[]string{"domains", "list", "--colour"}, 2},
 		"a missing argument":  {[]string{"clients", "view", "-d", g.domain}, 2},
-		"a missing domain":    {[]string{"clients", "list"}, 1},
+		"a missing domain":    {[]string{"clients", "list"}, 2},
 		"nobody signed in":    {[]string{"domains", "list", "--login-file", "nobody.json"}, 3},
 		"no server there":     {[]string{"domains", "list", "--server", "https://127.0.0.1:1"}, 4},
 		"a wrong output form": {[]string{"domains", "list", "-o", "xml"}, 2},

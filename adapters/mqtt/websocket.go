@@ -5,20 +5,19 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 
-	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/adapters/httpd"
 )
 
 var errTextFrame = errors.New("MQTT travels in binary frames")
 
 // ServeHTTP serves MQTT over WebSocket (MQTT 5.0 §6). It is mounted at /mqtt.
 // What the request shows, an Authorization header or a certificate, counts as
-// evidence beside the CONNECT.
+// evidence beside the CONNECT: all of it must name the same device.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.start.Do(s.init)
 	upgrader := websocket.Upgrader{
@@ -28,6 +27,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		ReadBufferSize:   1 << 10,
 		WriteBufferPool:  &buffersOfFrames,
 		WriteBufferSize:  4 << 10,
+	}
+	shown := httpd.ReadEvidence(r, "mqtt", false)
+	if shown.Bearer != "" {
+		shown.ShowConflict() // this is a device's door
 	}
 	if !offers(r, "mqtt") {
 		http.Error(w, "subprotocol mqtt is required", http.StatusBadRequest)
@@ -42,7 +45,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.work.Done()
-	s.ServeConn(&wsConn{Conn: ws}, shownBy(r))
+	s.ServeConn(&wsConn{Conn: ws}, shown.Credential)
 }
 
 // sameOriginWithCertificate lets pages of any origin in, for their credentials
@@ -63,17 +66,6 @@ func offers(r *http.Request, protocol string) bool {
 		}
 	}
 	return false
-}
-
-func shownBy(r *http.Request) authn.Credential {
-	var c authn.Credential
-	if a, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		c.Remote = a.Addr().Unmap()
-	}
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		c.Certificate = r.TLS.PeerCertificates[0]
-	}
-	return c
 }
 
 var buffersOfFrames sync.Pool

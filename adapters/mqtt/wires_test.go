@@ -61,6 +61,29 @@ func TestWebSocket(t *testing.T) {
 		c.connect(h.NewDevice(t, both), "ws")
 		c.quiet()
 	})
+	t.Run("counts the request's header as evidence", func(t *testing.T) {
+		a, b := h.NewDevice(t, both), h.NewDevice(t, both)
+		for _, shown := range []struct {
+			header string
+			code   byte
+		}{
+			{"Client " + a.Secret, 0},
+			{"Client " + b.Secret, codeBadCredentials},
+			{"Bearer " + a.Secret, codeBadCredentials},
+			{"Basic nonsense", codeBadCredentials},
+		} {
+			ws, _, err := dialer.Dial(url, http.Header{"Authorization": {shown.header}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := over(t, &wsConn{Conn: ws}, 5)
+			c.send(connectPacket(a, "evidence"))
+			if ack := c.expect(packets.Connack); ack.ReasonCode != shown.code {
+				t.Errorf("%.7s…: CONNACK 0x%02X, want 0x%02X", shown.header, ack.ReasonCode, shown.code)
+			}
+			ws.Close()
+		}
+	})
 	t.Run("refuses text frames", func(t *testing.T) { // [MQTT-6.0.0-1]
 		ws := open(t)
 		if err := ws.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {

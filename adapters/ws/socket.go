@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -265,6 +266,7 @@ func (s *socket) write(wire *wire) {
 		select {
 		case <-s.ended:
 		case <-s.out.wake:
+			runtime.Gosched() // more of a burst may follow, and share the write
 			items = s.out.take(items)
 			if err := s.send(wire, items); err != nil {
 				wire.Close()
