@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -169,5 +171,21 @@ func TestLaneKeepsOrder(t *testing.T) {
 			t.Fatalf("%s: %d was delivered after %d", g.lane, g.n, prev)
 		}
 		last[kind] = g.n
+	}
+}
+
+// A port that is taken is told at once, not after the minute that the server
+// would try.
+func TestTakenPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = Open(ctx, Config{Embedded: EmbeddedConfig{DataDir: t.TempDir(), Addr: l.Addr().String()}})
+	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) || ctx.Err() != nil {
+		t.Errorf("got %v, want an error that names the address", err)
 	}
 }

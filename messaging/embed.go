@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -80,6 +81,12 @@ func startEmbedded(config Config) (*embedded, error) {
 		if options.Host, options.Port, err = hostPort(addr); err != nil {
 			return nil, fmt.Errorf("start NATS on %q: %w", addr, err)
 		}
+		// The server would try for a minute what a taken port never grants.
+		probe, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("start NATS on %q: %w", addr, err)
+		}
+		probe.Close()
 		options.DontListen = false
 	}
 	e.server, err = server.NewServer(options)
@@ -158,6 +165,9 @@ func (l serverLog) Noticef(string, ...any) {}
 func (l serverLog) Debugf(string, ...any)  {}
 func (l serverLog) Tracef(string, ...any)  {}
 func (l serverLog) Warnf(format string, args ...any) {
+	if strings.HasPrefix(format, "Plaintext passwords detected") {
+		return // they are random, and kept in a file of mode 0600
+	}
 	l.print(slog.LevelWarn, format, args)
 }
 func (l serverLog) Errorf(format string, args ...any) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -190,6 +191,11 @@ func (c *Config) Validate() error {
 	if c.PublicURL != "" {
 		if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 			wrong("public-url", "is %q; give a base such as https://postern.example.com", c.PublicURL)
+		}
+	}
+	for text := range strings.SplitSeq(c.NATSURL, ",") {
+		if u, err := url.Parse(strings.TrimSpace(text)); text != "" && (err != nil || u.Host == "" || !slices.Contains([]string{"nats", "tls"}, u.Scheme)) {
+			wrong("nats-url", "holds no URL of NATS; give nats://host:4222 or tls://host:4222, several divided by commas")
 		}
 	}
 	if c.Auth != "secret" && c.Auth != "x509" {

@@ -65,6 +65,7 @@ func TestMistakesInSettings(t *testing.T) {
 		{"POSTERN_AUTH=tls", "POSTERN_AUTH", "secret or x509"},
 		{"AUTH=secret POSTERN_AUTH=x509", "AUTH and POSTERN_AUTH|POSTERN_AUTH and AUTH", "different values"},
 		{"POSTERN_DATABASE_URL=mysql://x", "POSTERN_DATABASE_URL", "postgres://"},
+		{"POSTERN_NATS_URL=localhost", "POSTERN_NATS_URL", "nats://"},
 		{"POSTERN_SYNC=never", "POSTERN_SYNC", "always"},
 		{"POSTERN_SECRET_KEY=short", "POSTERN_SECRET_KEY", "64 hexadecimal"},
 		{"POSTERN_MAX_PAYLOAD=many", "POSTERN_MAX_PAYLOAD", "many"},
@@ -186,7 +187,7 @@ func TestServeKeepsItsDataToItself(t *testing.T) {
 		defer stop()
 		ran = true
 		second := *c
-		err := serve(ctx, &second, log, func(*house) { t.Error("a second server runs on the same data") })
+		err := serve(ctx, &second, log, func(*house) { t.Error("a second server runs on the same data"); stop() })
 		if err == nil || !strings.Contains(err.Error(), c.DataDir) || !strings.Contains(err.Error(), "POSTERN_DATA_DIR") {
 			t.Errorf("got %v, want a refusal that says what to do", err)
 		}
