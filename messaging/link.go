@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -203,6 +204,12 @@ func (l *link) flush(conn net.Conn) {
 		for l.conn == conn && len(l.buf) == 0 {
 			l.writing.Wait()
 		}
+		if l.conn != conn {
+			return
+		}
+		l.mu.Unlock()
+		runtime.Gosched() // more of a burst may follow, and share the write
+		l.mu.Lock()
 		if l.conn != conn {
 			return
 		}
