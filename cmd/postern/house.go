@@ -85,7 +85,7 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		MaxPayload:  c.MaxPayload,
 		OnReconnect: h.notices.lost,
 		OnSlow: func(f messaging.Filter, dropped int) {
-			log.Warn("messages lost: this node does not keep up", "filter", f.String(), "dropped", dropped)
+			log.Warn("messages lost: this node does not keep up", "filter", f.String(), "times", dropped)
 		},
 		Log: log,
 	}); err != nil {
