@@ -32,6 +32,33 @@ const (
 	ReasonTokenExpired  Reason = "token_expired"
 	ReasonTokenInvalid  Reason = "token_invalid"
 
+	// What did the provider say?
+	ReasonNotProvisioned      Reason = "not_provisioned"       // no account, and none is made by itself
+	ReasonNotAuthorized       Reason = "not_authorized"        // the provider says who, not that they may come in
+	ReasonNoMappedRole        Reason = "no_mapped_role"        // strict mapping, and no group has a role
+	ReasonLinkRequired        Reason = "link_required"         // the e-mail address is another account's
+	ReasonEmailMissing        Reason = "email_missing"         // the assertion has no e-mail address
+	ReasonSubjectMissing      Reason = "subject_missing"       // the assertion does not say who
+	ReasonAssertionInvalid    Reason = "assertion_invalid"     // signature, issuer, audience, nonce, form
+	ReasonAssertionExpired    Reason = "assertion_expired"     // too old, or from the future
+	ReasonAssertionReplayed   Reason = "assertion_replayed"    // seen before
+	ReasonAssertionUnexpected Reason = "assertion_unsolicited" // nobody asked for it in this browser
+	ReasonFlowUnknown         Reason = "flow_unknown"          // state is not ours, used, too old, or another browser's
+	ReasonProviderRefused     Reason = "provider_refused"      // the provider answered with an error
+	ReasonProviderUnavailable Reason = "provider_unavailable"
+	ReasonAmbiguousUser       Reason = "ambiguous_user"    // the directory has several entries of that name
+	ReasonProxyUntrusted      Reason = "proxy_untrusted"   // identity headers from a peer that is no trusted proxy
+	ReasonHeaderMissing       Reason = "header_missing"    // the proxy named nobody
+	ReasonHeaderInvalid       Reason = "header_invalid"    // twice, too long, or not text
+	ReasonPasswordDisabled    Reason = "password_disabled" // signing in by password is switched off
+	ReasonPasswordMustChange  Reason = "password_change"   // only the change of the password is open
+	ReasonLoopbackOnly        Reason = "loopback_only"     // a well-known password, from elsewhere
+	ReasonSecondFactor        Reason = "second_factor"     // asked for
+	ReasonSecondFactorWrong   Reason = "second_factor_wrong"
+	ReasonSecondFactorEnrol   Reason = "second_factor_enrol" // only enrolling one is open
+	ReasonKeyInvalid          Reason = "key_invalid"         // a recovery, verification, invitation or API key: unknown, used or expired
+	ReasonReauthenticate      Reason = "reauthenticate"      // the sign-in is too long ago for this
+
 	// May you?
 	ReasonDomainUnknown   Reason = "domain_unknown"
 	ReasonDomainDisabled  Reason = "domain_disabled"
