@@ -1,9 +1,13 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,10 +48,13 @@ type SignIns interface {
 }
 
 const (
-	// RefreshIdle is how long a refresh token may lie unused.
-	RefreshIdle = 24 * time.Hour
-	// SessionLife is the absolute end of a sign-in, however often refreshed.
-	SessionLife = 30 * 24 * time.Hour
+	// DefaultRefreshIdle is how long a refresh token may lie unused.
+	DefaultRefreshIdle = 24 * time.Hour
+	// DefaultSessionLife is the absolute end of a sign-in, however often refreshed.
+	DefaultSessionLife = 30 * 24 * time.Hour
+	// FreshFor is how long a sign-in is good for what asks who somebody is
+	// again: a new e-mail address, a new factor, a new key (C52).
+	FreshFor = 15 * time.Minute
 	// reuseGrace is how long after its use a refresh token that comes again is
 	// taken for a retry: it is refused, but the family lives. Two tabs or a
 	// lost answer do that; a thief gains nothing by it.
@@ -56,25 +63,44 @@ const (
 	personFresh = 10 * time.Second
 )
 
-// Users signs people in with a password and keeps their sessions. It is safe
-// for concurrent use.
+// Users signs people in, whatever way they come, and keeps their sessions. It is
+// safe for concurrent use.
 type Users struct {
 	UsersConfig
 	users    *otter.Cache[registry.UserID, *registry.User]
 	sessions *otter.Cache[registry.SessionID, *signedIn]
+	vouched  *otter.Cache[[32]byte, struct{}]
 }
 
-// UsersConfig is what NewUsers needs; only Policy has a useful zero value.
+// UsersConfig is what NewUsers needs. Policy, RefreshIdle, SessionLife,
+// RequireFactor and Log have useful zero values.
 type UsersConfig struct {
 	Accounts  Accounts
+	Arrivals  Arrivals
 	Live      Sessions
 	Find      People
+	Links     Links
 	Store     SignIns
+	Flows     Flows
+	Keys      Keys
 	Throttles Throttles
+	Audit     Auditor
+	Factors   SecondFactors // nil: there are none
+
+	// Providers are the ways to sign in, in the order in which a password is
+	// tried; nil means local passwords alone.
+	Providers []Provider
 	Passwords *password.Hasher
 	Policy    password.Policy
 	Tokens    *token.Signer
-	Now       func() time.Time
+
+	RefreshIdle   time.Duration // 0 means DefaultRefreshIdle
+	SessionLife   time.Duration // 0 means DefaultSessionLife
+	RequireFactor registry.Role // who signs in with a password and has this role or a higher one needs a second factor; NoRole: nobody
+
+	NewID func() string
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // signedIn is a session with the account as it was when the session was read.
@@ -87,6 +113,12 @@ type signedIn struct {
 
 // NewUsers returns a Users with empty caches.
 func NewUsers(c UsersConfig) *Users {
+	c.RefreshIdle = cmp.Or(c.RefreshIdle, DefaultRefreshIdle)
+	c.SessionLife = cmp.Or(c.SessionLife, DefaultSessionLife)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	if c.Providers == nil {
+		c.Providers = []Provider{{Key: registry.LocalProvider}}
+	}
 	return &Users{
 		UsersConfig: c,
 		users: otter.Must(&otter.Options[registry.UserID, *registry.User]{
@@ -97,13 +129,23 @@ func NewUsers(c UsersConfig) *Users {
 			MaximumSize: 10_000, ExpiryCalculator: otter.ExpiryWriting[registry.SessionID, *signedIn](personFresh),
 			Logger: &otter.NoopLogger{},
 		}),
+		vouched: otter.Must(&otter.Options[[32]byte, struct{}]{
+			MaximumSize: 10_000, ExpiryCalculator: otter.ExpiryWriting[[32]byte, struct{}](vouchedFor),
+			Logger: &otter.NoopLogger{},
+		}),
 	}
 }
 
-// A Person is somebody signed in, as of now: the account and the session.
+// A Person is somebody signed in, as of now: the account and the session. For
+// who comes with an API key or by a trusted proxy the session has no id.
 type Person struct {
 	User    registry.User
 	Session registry.UserSession
+	// Only, unless empty, says that nothing is open but what ends this state:
+	// ReasonPasswordMustChange or ReasonSecondFactorEnrol.
+	Only registry.Reason
+	// Fresh is whether the person proved who they are a short time ago.
+	Fresh bool
 }
 
 // A Client is where a sign-in comes from.
@@ -111,6 +153,7 @@ type Client struct {
 	IP        string
 	UserAgent string
 	Kind      string // "api" or "browser"
+	Request   string // id of the request
 }
 
 // Tokens are the outcome of a sign-in. Access and Refresh are secrets.
@@ -148,7 +191,21 @@ func (u *Users) Verify(ctx context.Context, accessToken string) (Person, error) 
 	if user.Status != registry.Enabled || in.session.User != user.ID || !live(in.session, u.Now()) {
 		return Person{}, token.ErrInvalid
 	}
-	return Person{User: *user, Session: in.session}, nil
+	return u.person(*user, in.session), nil
+}
+
+// person says what is open to somebody signed in.
+func (u *Users) person(user registry.User, s registry.UserSession) Person {
+	p := Person{User: user, Session: s, Fresh: u.Now().Sub(s.AuthenticatedAt) < FreshFor}
+	provider, known := u.provider(s.Provider)
+	typed := !known || provider.typed()
+	switch {
+	case user.MustChange && s.Provider == registry.LocalProvider:
+		p.Only = registry.ReasonPasswordMustChange
+	case u.RequireFactor != registry.NoRole && user.Role >= u.RequireFactor && typed && !slices.Contains(strings.Fields(s.AMR), "mfa"):
+		p.Only = registry.ReasonSecondFactorEnrol
+	}
+	return p
 }
 
 func (u *Users) loadUser(ctx context.Context, id registry.UserID) (*registry.User, error) {
@@ -178,50 +235,104 @@ func (u *Users) Changed(c registry.Change) {
 // ChangedAll forgets everything: notices may have been lost.
 func (u *Users) ChangedAll() { u.users.InvalidateAll() }
 
-// Issue signs a person in with a password. From outside, an unknown login, a
-// wrong password and a disabled account look and last the same.
+// Issue signs a person in with a name and a password, trying the providers that
+// take one in their order. From outside, an unknown name, a wrong password and a
+// disabled account look and last the same.
 //
-// Errors: a *RefusedError (ErrUnauthenticated), a *LimitedError (ErrLimited)
-// after too many failures, or that the store did not answer.
+// Errors: a *RefusedError (ErrUnauthenticated), a *SecondFactorError (the same)
+// when the password is right and more is wanted, a *LimitedError (ErrLimited)
+// after too many failures, ErrProvider when a provider that would have to be
+// asked does not answer, or that the store did not answer.
 func (u *Users) Issue(ctx context.Context, login, pass string, from Client) (Tokens, error) {
+	at := newAttempt("sign-in", "", from)
+	t, err := u.issue(ctx, at, login, pass, from)
+	return u.ended(ctx, at, t, err)
+}
+
+func (u *Users) issue(ctx context.Context, at *attempt, login, pass string, from Client) (Tokens, error) {
 	if err := u.throttled(ctx, login, from.IP); err != nil {
 		return Tokens{}, err
 	}
+	p, a, err := u.recognise(ctx, at, login, pass)
+	if err == nil {
+		var t Tokens
+		if t, err = u.admit(ctx, at, p, a, from); err == nil {
+			return t, u.succeeded(ctx, login, from.IP)
+		}
+	}
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		if err := u.failed(ctx, login, from.IP); err != nil {
+			return Tokens{}, err
+		}
+	}
+	return Tokens{}, err
+}
+
+// recognise asks the providers that take a password, in their order, until one
+// says yes. Of several refusals the first that knew the name counts; one that
+// did not answer counts more than any refusal, because it might have said yes.
+func (u *Users) recognise(ctx context.Context, at *attempt, login, pass string) (Provider, Assertion, error) {
+	var away, refusal error
+	for _, p := range u.Providers {
+		if !p.typed() {
+			continue
+		}
+		verify := u.verifyLocal
+		if p.Secret != nil {
+			verify = p.Secret.Verify
+		}
+		at.event.Provider = p.Key
+		a, err := verify(ctx, login, pass)
+		var refused *RefusedError
+		switch {
+		case err == nil:
+			return p, a, nil
+		case errors.As(err, &refused):
+			at.saw(a)
+			at.step("%s: %s", p.Key, refused.Reason)
+			if refusal == nil || refused.Reason != registry.ReasonUnknownUser && errors.As(refusal, &refused) && refused.Reason == registry.ReasonUnknownUser {
+				refusal = err
+			}
+		case errors.Is(err, ErrProvider):
+			at.step("%s did not answer", p.Key)
+			away = errors.Join(away, err)
+		default:
+			return Provider{}, Assertion{}, err
+		}
+	}
+	switch {
+	case away != nil:
+		return Provider{}, Assertion{}, away
+	case refusal == nil:
+		return Provider{}, Assertion{}, &RefusedError{Reason: registry.ReasonPasswordDisabled}
+	}
+	return Provider{}, Assertion{}, refusal
+}
+
+// verifyLocal checks a password that is kept here.
+func (u *Users) verifyLocal(ctx context.Context, login, pass string) (Assertion, error) {
 	user, err := u.Find.UserByLogin(ctx, login)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
-		return Tokens{}, err
+		return Assertion{}, err
 	}
 	ok, stale, err := u.Passwords.Verify(ctx, user.PasswordHash, pass)
 	switch {
 	case errors.Is(err, password.ErrBusy):
-		return Tokens{}, &LimitedError{RetryAfter: time.Second}
+		return Assertion{}, &LimitedError{RetryAfter: time.Second}
 	case err != nil:
-		return Tokens{}, fmt.Errorf("check the password of user %s: %w", user.ID, err)
-	case !ok, user.Status != registry.Enabled:
-		if err := u.failed(ctx, login, from.IP); err != nil {
-			return Tokens{}, err
-		}
-		return Tokens{}, &RefusedError{Reason: refusal(user, ok), User: user.ID}
-	}
-	if stale {
-		if err := u.rehash(ctx, user.ID, pass); err != nil {
-			return Tokens{}, err
-		}
-	}
-	if err := u.succeeded(ctx, login, from.IP); err != nil {
-		return Tokens{}, err
-	}
-	return u.SignIn(ctx, user.ID, "local", from)
-}
-
-func refusal(u registry.User, ok bool) registry.Reason {
-	switch {
-	case u.ID == "":
-		return registry.ReasonUnknownUser
+		return Assertion{}, fmt.Errorf("check the password of user %s: %w", user.ID, err)
+	case user.ID == "":
+		return Assertion{}, &RefusedError{Reason: registry.ReasonUnknownUser}
 	case !ok:
-		return registry.ReasonWrongPassword
+		return Assertion{}, &RefusedError{Reason: registry.ReasonWrongPassword, User: user.ID}
 	}
-	return registry.ReasonUserDisabled
+	if stale && user.Status == registry.Enabled {
+		if err := u.rehash(ctx, user.ID, pass); err != nil {
+			return Assertion{}, err
+		}
+	}
+	return Assertion{Provider: registry.LocalProvider, Subject: string(user.ID), AMR: []string{"pwd"}}, nil
 }
 
 func (u *Users) rehash(ctx context.Context, id registry.UserID, pass string) error {
@@ -237,18 +348,26 @@ func (u *Users) rehash(ctx context.Context, id registry.UserID, pass string) err
 }
 
 // SignIn opens a session for a user whose identity a provider has proved, and
-// returns its first tokens. It is where every way to sign in ends.
-func (u *Users) SignIn(ctx context.Context, user registry.UserID, provider string, from Client) (Tokens, error) {
+// returns its first tokens. It is where every way to sign in ends. amr says how
+// it was proved, in words of RFC 8176.
+func (u *Users) SignIn(ctx context.Context, user registry.UserID, provider string, from Client, amr ...string) (Tokens, error) {
 	now := u.Now()
 	s := registry.UserSession{
-		ID: registry.SessionID(uuid.NewString()), User: user, Provider: provider,
+		ID: registry.SessionID(u.newID()), User: user, Provider: provider,
 		Kind: from.Kind, IP: from.IP, UserAgent: cut(from.UserAgent, 256),
-		CreatedAt: now, LastSeen: now, Expires: now.Add(SessionLife),
+		CreatedAt: now, LastSeen: now, Expires: now.Add(u.SessionLife), AuthenticatedAt: now, AMR: strings.Join(amr, " "),
 	}
 	if err := u.Store.InsertSession(ctx, s); err != nil {
 		return Tokens{}, err
 	}
 	return u.next(ctx, s, [32]byte{})
+}
+
+func (u *Users) newID() string {
+	if u.NewID != nil {
+		return u.NewID()
+	}
+	return uuid.NewString()
 }
 
 func cut(s string, n int) string {
@@ -262,7 +381,7 @@ func cut(s string, n int) string {
 func (u *Users) next(ctx context.Context, s registry.UserSession, parent [32]byte) (Tokens, error) {
 	now := u.Now()
 	text, hash := token.NewRefresh()
-	expires := now.Add(RefreshIdle)
+	expires := now.Add(u.RefreshIdle)
 	if s.Expires.Before(expires) {
 		expires = s.Expires
 	}
@@ -282,9 +401,15 @@ func (u *Users) next(ctx context.Context, s registry.UserSession, parent [32]byt
 // and the session lives.
 //
 // Errors are those of Verify.
-func (u *Users) Refresh(ctx context.Context, refresh string, _ Client) (Tokens, error) {
+func (u *Users) Refresh(ctx context.Context, refresh string, from Client) (Tokens, error) {
+	at := newAttempt("refresh", "", from)
+	t, err := u.rotate(ctx, at, refresh)
+	return u.ended(ctx, at, t, err)
+}
+
+func (u *Users) rotate(ctx context.Context, at *attempt, refresh string) (Tokens, error) {
 	now := u.Now()
-	t, first, err := u.Store.UseRefreshToken(ctx, token.HashRefresh(refresh), now)
+	t, first, err := u.Store.UseRefreshToken(ctx, token.Hash(refresh), now)
 	if err != nil {
 		return Tokens{}, nobody(err)
 	}
@@ -292,6 +417,7 @@ func (u *Users) Refresh(ctx context.Context, refresh string, _ Client) (Tokens, 
 	if err != nil {
 		return Tokens{}, nobody(err)
 	}
+	at.event.Provider = s.Provider
 	switch {
 	case !live(s, now):
 		return Tokens{}, token.ErrInvalid
@@ -299,7 +425,8 @@ func (u *Users) Refresh(ctx context.Context, refresh string, _ Client) (Tokens, 
 		if err := u.Live.RevokeSession(ctx, s.User, s.ID); err != nil {
 			return Tokens{}, nobody(err)
 		}
-		return Tokens{}, token.ErrInvalid
+		at.step("a used refresh token came again: the session %s is ended", s.ID)
+		return Tokens{}, errors.Join(token.ErrInvalid, &RefusedError{Reason: registry.ReasonTokenReused, User: s.User})
 	case !first:
 		return Tokens{}, token.ErrInvalid
 	case !now.Before(t.Expires):
@@ -320,7 +447,7 @@ func (u *Users) Refresh(ctx context.Context, refresh string, _ Client) (Tokens, 
 
 // Revoke ends the session of a refresh token, used or not.
 func (u *Users) Revoke(ctx context.Context, refresh string) error {
-	t, _, err := u.Store.UseRefreshToken(ctx, token.HashRefresh(refresh), u.Now())
+	t, _, err := u.Store.UseRefreshToken(ctx, token.Hash(refresh), u.Now())
 	if err != nil {
 		return nobody(err)
 	}

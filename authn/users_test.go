@@ -42,7 +42,7 @@ func newOffice(t *testing.T) *office {
 	_, key, _ := ed25519.GenerateKey(nil)
 	o.registry = &registry.Registry{Store: s, Now: o.clock, NewID: uuid.NewString}
 	o.Users = authn.NewUsers(authn.UsersConfig{
-		Accounts: o.registry, Live: o.registry, Find: s, Store: s, Throttles: s,
+		Accounts: o.registry, Arrivals: o.registry, Live: o.registry, Find: s, Links: s, Store: s, Flows: s, Keys: s, Throttles: s, Audit: s,
 		Passwords: password.NewHasher(), Now: o.clock,
 		Tokens: &token.Signer{Issuer: "https://postern.example", Audience: "postern", Life: 15 * time.Minute, Now: o.clock, Keys: token.Keys{Active: key}},
 	})
@@ -216,7 +216,7 @@ func TestSessionEnds(t *testing.T) {
 	o := newOffice(t)
 	o.jane(t)
 	idle := o.signIn(t)
-	o.pass(authn.RefreshIdle + time.Second)
+	o.pass(authn.DefaultRefreshIdle + time.Second)
 	if _, err := o.Refresh(t.Context(), idle.Refresh, from); !errors.Is(err, token.ErrExpired) {
 		t.Errorf("idle for too long: got %v, want expired", err)
 	}
@@ -226,7 +226,7 @@ func TestSessionEnds(t *testing.T) {
 	busy := o.signIn(t)
 	var err error
 	for i := 0; ; i++ {
-		o.pass(authn.RefreshIdle - time.Minute)
+		o.pass(authn.DefaultRefreshIdle - time.Minute)
 		if busy, err = o.Refresh(t.Context(), busy.Refresh, from); err != nil {
 			if days := i * 24; days < 29*24-24 || days > 31*24 {
 				t.Errorf("a busy session ended after %d refreshes", i)

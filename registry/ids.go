@@ -11,6 +11,8 @@ type (
 	UserID    string
 	SecretID  string
 	SessionID string
+	APIKeyID  string
+	AuditID   string
 )
 
 // ParseID returns s as a canonical UUID. Upper-case hexadecimal digits are

@@ -134,8 +134,12 @@ type User struct {
 	Tags           []string
 	Metadata       Metadata
 	ProfilePicture string
-	Provider       string // "local", or the key of the sign-in provider that made the account
-	PasswordHash   string // PHC string (argon2id); empty: no password sign-in
+	Provider       string            // "local", or the key of the sign-in provider that made the account
+	PasswordHash   string            // PHC string (argon2id); empty: no password sign-in
+	MustChange     bool              // the password was given by somebody else, or is well known: nothing else is open until it is changed
+	LoopbackOnly   bool              // the password is well known: it opens nothing from elsewhere
+	RoleSource     string            // key of the provider whose groups gave the role; "": a person did
+	Attributes     map[string]string // what the provider told of the person at the last sign-in
 	CreatedAt      time.Time
 	UpdatedBy      UserID
 	UpdatedAt      time.Time
@@ -148,38 +152,4 @@ type Membership struct {
 	Domain DomainID
 	User   UserID
 	Role   Role
-}
-
-// A UserSession is one sign-in of a person: what an access token's sid names.
-type UserSession struct {
-	ID        SessionID
-	User      UserID
-	Provider  string
-	Kind      string // "api" or "browser"
-	IP        string
-	UserAgent string
-	CreatedAt time.Time
-	LastSeen  time.Time
-	Expires   time.Time // absolute end
-	RevokedAt time.Time // zero while live
-}
-
-// A RefreshToken is one link of a session's rotation chain. Only the SHA-256 of
-// the token is kept: it is 256 random bits, so a plain hash is enough.
-type RefreshToken struct {
-	Hash    [32]byte
-	Session SessionID
-	Parent  [32]byte // zero for the first of the family
-	Created time.Time
-	Expires time.Time
-	UsedAt  time.Time // zero while unused; a second use kills the family
-}
-
-// A Throttle counts the sign-ins that failed under one key (an account, an
-// address). It outlives a restart.
-type Throttle struct {
-	Key          string
-	Failures     int
-	Since        time.Time // when the first of them was counted
-	BlockedUntil time.Time // zero when not blocked
 }

@@ -30,6 +30,7 @@ const (
 	ReasonUserDisabled  Reason = "user_disabled"
 	ReasonSetUpToken    Reason = "setup_token"
 	ReasonTokenExpired  Reason = "token_expired"
+	ReasonTokenReused   Reason = "token_reused" // a refresh token that was used before: its session ends
 	ReasonTokenInvalid  Reason = "token_invalid"
 
 	// What did the provider say?

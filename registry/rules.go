@@ -20,6 +20,9 @@ const (
 	MaxMetadataDepth = 16
 	MaxRoute         = 36
 	MaxBulk          = 1000 // nouns in one bulk creation, pairs in one connect
+	MaxAttributes    = 64
+	MaxAttributeKey  = 64   // characters
+	MaxAttribute     = 1024 // characters of its value
 )
 
 // CheckRoute tells whether s can be a route: a UUID, or a letter followed by
@@ -127,6 +130,22 @@ func checkMetadata(m Metadata) error {
 	}
 	if len(text) > MaxMetadata {
 		return &InvalidError{Field: "metadata", Reason: fmt.Sprintf("must be at most %d bytes of JSON", MaxMetadata)}
+	}
+	return nil
+}
+
+// checkAttributes bounds what providers tell of a person.
+func checkAttributes(attributes map[string]string) error {
+	if len(attributes) > MaxAttributes {
+		return &InvalidError{Field: "attributes", Reason: fmt.Sprintf("must be at most %d", MaxAttributes)}
+	}
+	for key, value := range attributes {
+		if err := checkText("attributes", key, MaxAttributeKey); err != nil {
+			return err
+		}
+		if err := checkText("attributes", value, MaxAttribute); err != nil {
+			return err
+		}
 	}
 	return nil
 }

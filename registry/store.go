@@ -28,6 +28,7 @@ type Reader interface {
 	ConnectionReader
 	UserReader
 	MembershipReader
+	IdentityReader
 }
 
 // A Tx is one transaction.
@@ -39,6 +40,7 @@ type Tx interface {
 	ConnectionWriter
 	UserWriter
 	MembershipWriter
+	IdentityWriter
 	SessionRevoker
 	Purger
 
@@ -158,6 +160,25 @@ type MembershipWriter interface {
 	DeleteMembership(ctx context.Context, domain DomainID, user UserID) error
 }
 
+// An IdentityReader reads which identities at providers are whose.
+type IdentityReader interface {
+	Identity(ctx context.Context, provider, subject string) (LinkedIdentity, error)
+	// Identities returns those of a user, the oldest first.
+	Identities(ctx context.Context, user UserID) ([]LinkedIdentity, error)
+}
+
+// An IdentityWriter changes them.
+type IdentityWriter interface {
+	InsertIdentity(ctx context.Context, i LinkedIdentity) error
+	DeleteIdentity(ctx context.Context, user UserID, provider, subject string) error
+	// DropCredentials removes everything that lets somebody in as the user
+	// without a provider: one-time keys, API keys, second factors; and all
+	// identities. The password is the user's own row.
+	DropCredentials(ctx context.Context, user UserID) error
+	// BelongsToDomains reports whether the user is a member of any domain.
+	BelongsToDomains(ctx context.Context, user UserID) (bool, error)
+}
+
 // A SessionRevoker ends sign-ins of people.
 type SessionRevoker interface {
 	// RevokeSession ends one session of the user; ErrNotFound when the user
@@ -172,7 +193,9 @@ type SessionRevoker interface {
 type Purger interface {
 	// PurgeUsers removes users deleted before the given time.
 	PurgeUsers(ctx context.Context, deletedBefore time.Time) error
-	// PurgeExpired removes sessions, refresh tokens, device secrets and
-	// sign-in counters that ended before the given time.
+	// PurgeExpired removes sessions, refresh tokens, device secrets, one-time
+	// keys, API keys, sign-in counters and what else of signing in ended
+	// before the given time.
 	PurgeExpired(ctx context.Context, endedBefore time.Time) error
+	PurgeAudit(ctx context.Context, before time.Time) error
 }

@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// LocalProvider is the provider of accounts that have a password here.
+const LocalProvider = "local"
+
 // DeletedFor is how long a deleted user is kept: until then an administrator
 // may enable the account again, and its names stay taken.
 const DeletedFor = 30 * 24 * time.Hour
@@ -38,20 +41,8 @@ func (r *Registry) CreateFirstOwner(ctx context.Context, u User) (User, error) {
 }
 
 func (r *Registry) createUser(ctx context.Context, by UserID, u User, first bool) (User, error) {
-	id, err := r.id(string(u.ID))
+	u, err := r.newUser(by, u)
 	if err != nil {
-		return User{}, err
-	}
-	u.ID, u.DeletedAt = UserID(id), time.Time{}
-	u.CreatedAt, u.UpdatedBy = r.now(), by
-	u.UpdatedAt = u.CreatedAt
-	if u.Status == "" {
-		u.Status = Enabled
-	}
-	if u.Provider == "" {
-		u.Provider = "local"
-	}
-	if err := u.settle(); err != nil {
 		return User{}, err
 	}
 	err = r.update(ctx, func(tx Tx) ([]Change, error) {
@@ -73,6 +64,24 @@ func (r *Registry) createUser(ctx context.Context, by UserID, u User, first bool
 	return u, nil
 }
 
+// newUser fills in what a new account has.
+func (r *Registry) newUser(by UserID, u User) (User, error) {
+	id, err := r.id(string(u.ID))
+	if err != nil {
+		return User{}, err
+	}
+	u.ID, u.DeletedAt = UserID(id), time.Time{}
+	u.CreatedAt, u.UpdatedBy = r.now(), by
+	u.UpdatedAt = u.CreatedAt
+	if u.Status == "" {
+		u.Status = Enabled
+	}
+	if u.Provider == "" {
+		u.Provider = LocalProvider
+	}
+	return u, u.settle()
+}
+
 // HasOwner reports whether the platform has an enabled owner.
 func (r *Registry) HasOwner(ctx context.Context) (bool, error) {
 	n, err := otherOwners(ctx, r.Store, "")
@@ -80,7 +89,7 @@ func (r *Registry) HasOwner(ctx context.Context) (bool, error) {
 }
 
 // UpdateUser changes what edit changes of an account: names, e-mail, role,
-// status, password hash, tags, metadata, picture. A new e-mail address is not
+// status, password hash, tags, metadata, picture, attributes. A new e-mail address is not
 // verified. An account that leaves the enabled state loses its sessions; the
 // status Deleted keeps it for DeletedFor. The last enabled owner stays one
 // (ErrLastOwner), whoever else tries the same at the same time.
@@ -210,6 +219,9 @@ func (u *User) settle() error {
 		return err
 	}
 	if err := checkTags(u.Tags); err != nil {
+		return err
+	}
+	if err := checkAttributes(u.Attributes); err != nil {
 		return err
 	}
 	return checkMetadata(u.Metadata)

@@ -100,6 +100,7 @@ func exists(broken string) error {
 		{"domains_route", "domains.route", "route"},
 		{"channels_route", "channels.route", "route"},
 		{"device_secrets_hash", "device_secrets.hash", "secret"},
+		{"identities_pkey", "identities.provider", "identity"},
 		{"memberships_pkey", "memberships.account", "user_id"},
 	} {
 		if broken == u.index || strings.Contains(broken, u.column) {

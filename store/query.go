@@ -243,6 +243,37 @@ func (m metadataOf) Scan(src any) error {
 	return nil
 }
 
+// jsonAttributes is how attributes are stored, and an attributesOf scans that.
+func jsonAttributes(attributes map[string]string) string {
+	if len(attributes) == 0 {
+		return "{}"
+	}
+	return encodeJSON(attributes)
+}
+
+type attributesOf struct{ to *map[string]string }
+
+func (a attributesOf) Scan(src any) error {
+	var object registry.Metadata
+	if err := (metadataOf{&object}).Scan(src); err != nil {
+		return err
+	}
+	if len(object) == 0 {
+		*a.to = nil
+		return nil
+	}
+	attributes := make(map[string]string, len(object))
+	for key, v := range object {
+		value, ok := v.(string)
+		if !ok {
+			return fmt.Errorf("an attribute is stored as %T", v)
+		}
+		attributes[key] = value
+	}
+	*a.to = attributes
+	return nil
+}
+
 func scanJSON(src any) (any, error) {
 	switch src := src.(type) {
 	case string:

@@ -9,11 +9,12 @@ import (
 	"github.com/postern-io/postern/registry"
 )
 
-const sessionColumns = "id, account, provider, kind, ip, user_agent, created_at, last_seen, expires, revoked_at"
+const sessionColumns = "id, account, provider, kind, ip, user_agent, created_at, last_seen, expires, revoked_at, authenticated_at, amr"
 
 func scanSession(r row) (s registry.UserSession, err error) {
 	err = r.Scan(&s.ID, &s.User, &s.Provider, &s.Kind, &s.IP, &s.UserAgent,
-		timeOf{&s.CreatedAt}, timeOf{&s.LastSeen}, timeOf{&s.Expires}, timeOf{&s.RevokedAt})
+		timeOf{&s.CreatedAt}, timeOf{&s.LastSeen}, timeOf{&s.Expires}, timeOf{&s.RevokedAt},
+		timeOf{&s.AuthenticatedAt}, &s.AMR)
 	return s, err
 }
 
@@ -37,9 +38,10 @@ func (s reads) RefreshToken(ctx context.Context, hash [32]byte) (registry.Refres
 
 // InsertSession adds a sign-in.
 func (s signIns) InsertSession(ctx context.Context, u registry.UserSession) error {
-	return exec(ctx, s.db, "INSERT INTO sessions ("+sessionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+	return exec(ctx, s.db, "INSERT INTO sessions ("+sessionColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 		string(u.ID), string(u.User), u.Provider, u.Kind, u.IP, u.UserAgent,
-		micros(u.CreatedAt), micros(u.LastSeen), micros(u.Expires), micros(u.RevokedAt))
+		micros(u.CreatedAt), micros(u.LastSeen), micros(u.Expires), micros(u.RevokedAt),
+		micros(u.AuthenticatedAt), u.AMR)
 }
 
 // TouchSession notes that a sign-in was used.
@@ -98,6 +100,10 @@ func (s writes) PurgeExpired(ctx context.Context, endedBefore time.Time) error {
 		"DELETE FROM refresh_tokens WHERE expires < $1",
 		"DELETE FROM sessions WHERE expires < $1 OR revoked_at > 0 AND revoked_at < $1",
 		"DELETE FROM device_secrets WHERE expires > 0 AND expires < $1",
+		"DELETE FROM flows WHERE expires < $1",
+		"DELETE FROM seen_assertions WHERE expires < $1",
+		"DELETE FROM one_time_keys WHERE expires < $1",
+		"DELETE FROM api_keys WHERE expires > 0 AND expires < $1 OR revoked_at > 0 AND revoked_at < $1",
 		"DELETE FROM throttles WHERE since < $1 AND blocked_until < $1",
 	} {
 		if err := run(ctx, s.db, statement, micros(endedBefore)); err != nil {

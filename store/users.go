@@ -9,12 +9,14 @@ import (
 )
 
 const userColumns = `id, username, email, email_verified, first_name, last_name, role, status, tags, metadata,
-	profile_picture, provider, password_hash, created_at, updated_by, updated_at, deleted_at`
+	profile_picture, provider, password_hash, created_at, updated_by, updated_at, deleted_at,
+	role_source, attributes, must_change, loopback_only`
 
 func userFields(u *registry.User) []any {
 	return []any{&u.ID, &u.Username, &u.Email, &u.EmailVerified, &u.FirstName, &u.LastName, &u.Role, &u.Status,
 		tagsOf{&u.Tags}, metadataOf{&u.Metadata}, &u.ProfilePicture, &u.Provider, &u.PasswordHash,
-		timeOf{&u.CreatedAt}, &u.UpdatedBy, timeOf{&u.UpdatedAt}, timeOf{&u.DeletedAt}}
+		timeOf{&u.CreatedAt}, &u.UpdatedBy, timeOf{&u.UpdatedAt}, timeOf{&u.DeletedAt},
+		&u.RoleSource, attributesOf{&u.Attributes}, &u.MustChange, &u.LoopbackOnly}
 }
 
 func scanUser(r row) (u registry.User, err error) {
@@ -64,7 +66,7 @@ func (s writes) LockUser(ctx context.Context, id registry.UserID) (registry.User
 // InsertUser implements registry.UserWriter.
 func (s writes) InsertUser(ctx context.Context, u registry.User) error {
 	return exec(ctx, s.db, `INSERT INTO users (`+userColumns+`, username_lc, email_lc, search_lc)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)`,
 		userValues(u)...)
 }
 
@@ -73,13 +75,15 @@ func (s writes) UpdateUser(ctx context.Context, u registry.User) error {
 	return exec(ctx, s.db, `UPDATE users SET username = $2, email = $3, email_verified = $4, first_name = $5,
 		last_name = $6, role = $7, status = $8, tags = $9, metadata = $10, profile_picture = $11, provider = $12,
 		password_hash = $13, created_at = $14, updated_by = $15, updated_at = $16, deleted_at = $17,
-		username_lc = $18, email_lc = $19, search_lc = $20 WHERE id = $1`, userValues(u)...)
+		role_source = $18, attributes = $19, must_change = $20, loopback_only = $21,
+		username_lc = $22, email_lc = $23, search_lc = $24 WHERE id = $1`, userValues(u)...)
 }
 
 func userValues(u registry.User) []any {
 	return []any{string(u.ID), u.Username, u.Email, u.EmailVerified, u.FirstName, u.LastName, int(u.Role), string(u.Status),
 		jsonTags(u.Tags), jsonMetadata(u.Metadata), u.ProfilePicture, u.Provider, u.PasswordHash,
 		micros(u.CreatedAt), string(u.UpdatedBy), micros(u.UpdatedAt), micros(u.DeletedAt),
+		u.RoleSource, jsonAttributes(u.Attributes), u.MustChange, u.LoopbackOnly,
 		strings.ToLower(u.Username), strings.ToLower(u.Email), search(u.Username, u.FirstName, u.LastName, u.Email)}
 }
 

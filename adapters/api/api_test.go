@@ -191,8 +191,11 @@ func openSite(t testing.TB, url string) *site {
 		t.Fatal(err)
 	}
 	r := &registry.Registry{Store: db, Hasher: hasher, Now: time.Now, NewID: uuid.NewString}
+	s := &site{t: t, store: db, log: new(bytes.Buffer), users: map[string]registry.User{}}
+	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	users := authn.NewUsers(authn.UsersConfig{
-		Accounts: r, Live: r, Find: db, Store: db, Throttles: db, Passwords: passwords, Now: time.Now,
+		Accounts: r, Arrivals: r, Live: r, Find: db, Links: db, Store: db, Flows: db, Keys: db, Throttles: db, Audit: db,
+		Passwords: passwords, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: "http://test", Audience: "test", Life: time.Hour, Now: time.Now, Keys: token.Keys{Active: signingKey}},
 	})
 	r.OnChange = func(_ context.Context, changes []registry.Change) {
@@ -200,9 +203,8 @@ func openSite(t testing.TB, url string) *site {
 			users.Changed(c)
 		}
 	}
-	s := &site{t: t, store: db, log: new(bytes.Buffer), users: map[string]registry.User{}}
 	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s,
-		Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})), NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
+		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
 	s.handler = s.api.Handler()
 
 	return s

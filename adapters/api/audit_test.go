@@ -62,7 +62,7 @@ func TestSignInsAreAudited(t *testing.T) {
 
 	s.log.Reset()
 	s.do("POST", "/users/tokens/refresh", canary, nil)
-	if text := s.log.String(); !strings.Contains(text, `msg="refresh refused" provider=local source=192.0.2.1 reason=token_invalid`) || strings.Contains(text, "canary") {
+	if text := s.log.String(); !strings.Contains(text, `msg="refresh refused" provider="" source=192.0.2.1 reason=token_invalid`) || strings.Contains(text, "canary") {
 		t.Errorf("a refused refresh: got\n%s", text)
 	}
 }

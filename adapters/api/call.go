@@ -19,6 +19,7 @@ import (
 // A call is one request on its way through a route: who asks, and about what.
 type call struct {
 	request *http.Request
+	id      string // of the request
 	from    string // address of the caller
 
 	person authn.Person      // zero for nobody

@@ -132,7 +132,7 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 		id := s.NewID()
 		header(w, r, id)
 
-		a, err := s.call(ctx, rt, r)
+		a, err := s.call(ctx, rt, r, id)
 		status := a.status
 		if err == nil {
 			err = write(w, a)
@@ -150,13 +150,13 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 
 // call runs a route's checks and its handler. A panic of either is an error
 // like any other that we did not expect.
-func (s *Server) call(ctx context.Context, rt route, r *http.Request) (a answer, err error) {
+func (s *Server) call(ctx context.Context, rt route, r *http.Request, id string) (a answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	c := &call{request: r, from: s.from(r)}
+	c := &call{request: r, id: id, from: s.from(r)}
 	if err := s.admit(ctx, rt, c); err != nil {
 		return answer{}, err
 	}

@@ -2,12 +2,10 @@ package api
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/postern-io/postern/adapters"
 	"github.com/postern-io/postern/authn"
 	"github.com/postern-io/postern/registry"
 )
@@ -25,26 +23,10 @@ func (s *Server) issueToken(ctx context.Context, c *call) (answer, error) {
 		return answer{}, &registry.InvalidError{Field: "username", Reason: "must be a username or an e-mail address"}
 	}
 	t, err := s.Users.Issue(ctx, in.Username, in.Password, c.where())
-	s.audit("sign-in", c, t, err)
 	if err != nil {
 		return answer{}, err
 	}
 	return created(tokensOf(t), "")
-}
-
-// audit writes down what became of a sign-in. The name that was given is not
-// among it: people type their password there.
-func (s *Server) audit(what string, c *call, t authn.Tokens, err error) {
-	log := s.Log.With("provider", "local", "source", c.from)
-	var refused *authn.RefusedError
-	switch {
-	case err == nil:
-		log.Info(what, "user", t.User, "session", t.Session)
-	case errors.As(err, &refused):
-		log.Info(what+" refused", "user", refused.User, "reason", refused.Reason)
-	default:
-		log.Info(what+" refused", "reason", adapters.ReasonOf(err))
-	}
 }
 
 func (s *Server) refreshToken(ctx context.Context, c *call) (answer, error) {
@@ -53,7 +35,6 @@ func (s *Server) refreshToken(ctx context.Context, c *call) (answer, error) {
 		return answer{}, err
 	}
 	t, err := s.Users.Refresh(ctx, text, c.where())
-	s.audit("refresh", c, t, err)
 	if err != nil {
 		return answer{}, err
 	}
@@ -100,7 +81,7 @@ func (c *call) where() authn.Client {
 		_, size := utf8.DecodeLastRuneInString(agent)
 		agent = agent[:len(agent)-size]
 	}
-	return authn.Client{IP: c.from, UserAgent: agent, Kind: "api"}
+	return authn.Client{IP: c.from, UserAgent: agent, Kind: "api", Request: c.id}
 }
 
 const maxUserAgent = 256 // bytes

@@ -143,12 +143,18 @@ const refreshPrefix = "prt_"
 
 // NewRefresh returns a refresh token of 256 random bits, and the hash to keep.
 func NewRefresh() (text string, hash [32]byte) {
-	var b [32]byte
-	rand.Read(b[:])
-	text = refreshPrefix + base64.RawURLEncoding.EncodeToString(b[:])
-	return text, HashRefresh(text)
+	text = New(refreshPrefix)
+	return text, Hash(text)
 }
 
-// HashRefresh returns what is kept of a refresh token. It is 256 random bits, so
+// New returns a secret of 256 random bits in base64url behind a prefix that
+// tells people and scanners what it is.
+func New(prefix string) string {
+	var b [32]byte
+	rand.Read(b[:])
+	return prefix + base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// Hash returns what is kept of a secret that New made: it is 256 random bits, so
 // a plain SHA-256 cannot be turned around.
-func HashRefresh(text string) [32]byte { return sha256.Sum256([]byte(text)) }
+func Hash(text string) [32]byte { return sha256.Sum256([]byte(text)) }

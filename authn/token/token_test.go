@@ -109,7 +109,7 @@ func TestForgedTokens(t *testing.T) {
 func TestRefreshTokensDiffer(t *testing.T) {
 	a, hashA := NewRefresh()
 	b, hashB := NewRefresh()
-	if a == b || hashA == hashB || hashA != HashRefresh(a) || len(a) != len(refreshPrefix)+43 || !strings.HasPrefix(a, refreshPrefix) {
+	if a == b || hashA == hashB || hashA != Hash(a) || len(a) != len(refreshPrefix)+43 || !strings.HasPrefix(a, refreshPrefix) {
 		t.Errorf("got %d and %d characters", len(a), len(b))
 	}
 }

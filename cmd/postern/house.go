@@ -99,8 +99,9 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		return h, err
 	}
 	h.users = authn.NewUsers(authn.UsersConfig{
-		Accounts: h.registry, Live: h.registry, Find: h.store, Store: h.store, Throttles: h.store,
-		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, Now: time.Now,
+		Accounts: h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
+		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store,
+		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, NewID: uuid.NewString, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: c.publicURL(), Audience: "postern", Life: c.AccessTTL, Now: time.Now, Keys: keys},
 	})
 	h.devices = authn.NewDevices(authn.Config{

@@ -1,0 +1,134 @@
+package authn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/postern-io/postern/authn/token"
+	"github.com/postern-io/postern/registry"
+)
+
+// SecondFactors checks what somebody shows beside a password.
+type SecondFactors interface {
+	// Methods names what the user has enrolled: "totp", "passkey", "recovery".
+	// Recovery codes alone are no second factor: without another it is empty.
+	Methods(ctx context.Context, user registry.UserID) ([]string, error)
+	// Check takes a proof once and returns its word of RFC 8176. A wrong one is
+	// a *RefusedError with ReasonSecondFactorWrong.
+	Check(ctx context.Context, user registry.UserID, p Proof) (amr string, err error)
+}
+
+// A Proof is a second factor as it is shown; one of its fields is set.
+type Proof struct {
+	Code         string          // of a generator
+	RecoveryCode string          // one of those printed at the enrolment
+	Passkey      json.RawMessage // answer of navigator.credentials.get()
+}
+
+// A SecondFactorError is an ErrUnauthenticated that asks for more: whoever holds
+// the ticket and a second factor of the account is in. The ticket is a secret.
+type SecondFactorError struct {
+	User    registry.UserID
+	Ticket  string
+	Methods []string
+}
+
+func (e *SecondFactorError) Error() string {
+	return "second factor wanted: " + strings.Join(e.Methods, ", ")
+}
+
+// Is makes every SecondFactorError an ErrUnauthenticated.
+func (e *SecondFactorError) Is(target error) bool { return target == ErrUnauthenticated }
+
+const (
+	// ticketLife is how long the second factor of a sign-in may take.
+	ticketLife = 5 * time.Minute
+	// maxWrong is how many wrong second factors end a ticket.
+	maxWrong = 5
+)
+
+// pending is a sign-in that waits for its second factor.
+type pending struct {
+	Provider string   `json:"provider"`
+	AMR      []string `json:"amr"`
+	Kind     string   `json:"kind"`
+}
+
+// askFactor keeps a sign-in until its second factor comes, and returns a
+// *SecondFactorError.
+func (u *Users) askFactor(ctx context.Context, user registry.UserID, p pending, methods []string) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	ticket, err := u.newKey(ctx, user, registry.KeyFactor, string(data), ticketLife)
+	if err != nil {
+		return err
+	}
+	return &SecondFactorError{User: user, Ticket: ticket, Methods: methods}
+}
+
+// SecondFactor ends a sign-in that waits for its second factor. Five wrong ones
+// end the ticket, and count as wrong passwords do.
+//
+// Errors: a *RefusedError with ReasonKeyInvalid for a ticket that is unknown,
+// used or too old, with ReasonSecondFactorWrong for a wrong factor; a
+// *LimitedError; or that the store did not answer.
+func (u *Users) SecondFactor(ctx context.Context, ticket string, proof Proof, from Client) (Tokens, error) {
+	at := newAttempt("sign-in", "", from)
+	t, err := u.secondFactor(ctx, at, ticket, proof, from)
+	return u.ended(ctx, at, t, err)
+}
+
+func (u *Users) secondFactor(ctx context.Context, at *attempt, ticket string, proof Proof, from Client) (Tokens, error) {
+	hash := token.Hash(ticket)
+	key, err := u.Keys.OneTimeKey(ctx, hash, registry.KeyFactor, u.Now())
+	if err != nil {
+		return Tokens{}, keyInvalid(err)
+	}
+	var p pending
+	if err := json.Unmarshal([]byte(key.Data), &p); err != nil {
+		return Tokens{}, err
+	}
+	at.event.Provider = p.Provider
+	user, err := u.Find.User(ctx, key.User)
+	if err != nil {
+		return Tokens{}, err
+	}
+	if user.Status != registry.Enabled {
+		return Tokens{}, &RefusedError{Reason: registry.ReasonUserDisabled, User: user.ID}
+	}
+	if err := u.throttled(ctx, "factor:"+string(user.ID), from.IP); err != nil {
+		return Tokens{}, err
+	}
+	amr, err := u.Factors.Check(ctx, user.ID, proof)
+	var wrong *RefusedError
+	if errors.As(err, &wrong) {
+		if n, err := u.Keys.CountKeyFailure(ctx, hash); err != nil {
+			return Tokens{}, err
+		} else if n >= maxWrong {
+			if _, err := u.Keys.UseKey(ctx, hash, registry.KeyFactor, u.Now()); err != nil {
+				return Tokens{}, keyInvalid(err)
+			}
+		}
+		if err := u.failed(ctx, "factor:"+string(user.ID), from.IP); err != nil {
+			return Tokens{}, err
+		}
+		wrong.User = user.ID
+	}
+	if err != nil {
+		return Tokens{}, err
+	}
+	if _, err := u.Keys.UseKey(ctx, hash, registry.KeyFactor, u.Now()); err != nil {
+		return Tokens{}, keyInvalid(err) // another was quicker with the same ticket
+	}
+	if err := u.succeeded(ctx, "factor:"+string(user.ID), from.IP); err != nil {
+		return Tokens{}, err
+	}
+	at.step("the second factor is right: %s", amr)
+	from.Kind = p.Kind
+	return u.SignIn(ctx, user.ID, p.Provider, from, append(p.AMR, amr, "mfa")...)
+}
