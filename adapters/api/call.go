@@ -45,9 +45,12 @@ func (s *Server) admit(ctx context.Context, rt route, c *call) error {
 	if err := s.identify(ctx, c); err != nil {
 		return err
 	}
+	if err := rt.open(c.person); err != nil {
+		return err
+	}
 	c.role = c.person.User.Role
 	c.user = registry.UserID(c.pathID("user"))
-	c.self = rt.orSelf && c.user == c.person.User.ID
+	c.self = rt.rules&orSelf != 0 && c.user == c.person.User.ID
 	switch {
 	case rt.need == signedIn, c.self:
 		return nil
@@ -56,6 +59,20 @@ func (s *Server) admit(ctx context.Context, rt route, c *call) error {
 	default:
 		return s.People.Allow(ctx, c.person.User, rt.need, "")
 	}
+}
+
+// open reports whether a route is open to somebody who must do something else
+// first.
+func (rt route) open(p authn.Person) error {
+	switch {
+	case p.Only == registry.ReasonPasswordMustChange && rt.rules&password == 0:
+		return errPasswordFirst
+	case p.Only == registry.ReasonSecondFactorEnrol && rt.rules&enrol == 0:
+		return errFactorFirst
+	case rt.rules&fresh != 0 && !p.Fresh:
+		return errReauthenticate
+	}
+	return nil
 }
 
 // identify finds out who asks.

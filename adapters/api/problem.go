@@ -20,6 +20,10 @@ var (
 	errCrossOrigin = errors.New("cross-origin request")
 	errNoMail      = errors.New("mail is not configured")
 	errOldPassword = errors.New("wrong old password")
+
+	errPasswordFirst  = errors.New("the password must be changed first")
+	errFactorFirst    = errors.New("a second factor must be enrolled first")
+	errReauthenticate = errors.New("signed in too long ago for this")
 )
 
 // A problem is how an error looks from outside.
@@ -43,6 +47,9 @@ var errorProblems = []struct {
 	{token.ErrExpired, problem{401, ErrorErrorExpiredOauthToken, "The token has expired.", 0}},
 	{token.ErrInvalid, problem{401, ErrorErrorInvalidOauthToken, "The token is not valid.", 0}},
 	{errOldPassword, problem{403, ErrorErrorUnauthorizedAccess, "The old password is wrong.", 0}},
+	{errPasswordFirst, problem{403, ErrorErrorPasswordChangeRequired, "Change the password first: PATCH /api/users/secret.", 0}},
+	{errFactorFirst, problem{403, ErrorErrorSecondFactorEnrolmentRequired, "Enrol a second factor first, then sign in again.", 0}},
+	{errReauthenticate, problem{403, ErrorErrorReauthRequired, "Sign in again first: this asks for a sign-in of the last 15 minutes.", 0}},
 	{errCrossOrigin, problem{403, ErrorErrorUnauthorizedAccess, "Changes from another origin are refused.", 0}},
 	{errMalformed, problem{400, ErrorErrorMalformedRequest, "The body is not the JSON that is expected here.", 0}},
 	{errMediaType, problem{415, ErrorErrorUnsupportedMediaType, "Send the body as application/json.", 0}},

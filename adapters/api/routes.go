@@ -17,80 +17,90 @@ type route struct {
 	method, pattern string
 	need            authz.Action
 	do              func(*Server, context.Context, *call) (answer, error)
-	orSelf          bool // {user} is the caller: allowed whatever the role
+	rules           rule
 }
+
+// A rule is what is special about who may use a route.
+type rule uint8
+
+const (
+	orSelf   rule = 1 << iota // {user} is the caller: allowed whatever the role
+	fresh                     // only a short time after signing in (C52)
+	password                  // open though the password must be changed first
+	enrol                     // open though a second factor must be enrolled first
+)
 
 // routes is all of the API. openapi.yaml describes the same.
 var routes = []route{
-	{"GET", "/openapi.yaml", anybody, (*Server).viewSpecification, false},
+	{"GET", "/openapi.yaml", anybody, (*Server).viewSpecification, 0},
 
-	{"POST", "/users", anybody, (*Server).registerUser, false}, // strangers when SelfRegister is on
-	{"GET", "/users", authz.UserList, (*Server).listUsers, false},
-	{"GET", "/users/profile", signedIn, (*Server).viewProfile, false},
-	{"GET", "/users/search", signedIn, (*Server).searchUsers, false},
-	{"PATCH", "/users/secret", signedIn, (*Server).changePassword, false},
-	{"GET", "/users/sessions", signedIn, (*Server).listSessions, false},
-	{"DELETE", "/users/sessions/{session}", signedIn, (*Server).endSession, false},
-	{"POST", "/users/tokens/issue", anybody, (*Server).issueToken, false},
-	{"POST", "/users/tokens/refresh", anybody, (*Server).refreshToken, false},
-	{"POST", "/users/tokens/revoke", anybody, (*Server).revokeToken, false},
-	{"GET", "/users/{user}", authz.UserView, (*Server).viewUser, true},
-	{"PATCH", "/users/{user}", authz.UserUpdate, (*Server).updateUser, true},
-	{"PATCH", "/users/{user}/username", authz.UserUpdate, (*Server).updateUsername, true},
-	{"PATCH", "/users/{user}/email", authz.UserUpdate, (*Server).updateEmail, true},
-	{"PATCH", "/users/{user}/tags", authz.UserUpdate, (*Server).updateUserTags, true},
-	{"PATCH", "/users/{user}/picture", authz.UserUpdate, (*Server).updatePicture, true},
-	{"PATCH", "/users/{user}/role", authz.UserRole, (*Server).updateUserRole, false},
-	{"POST", "/users/{user}/enable", authz.UserState, (*Server).enableUser, false},
-	{"POST", "/users/{user}/disable", authz.UserState, (*Server).disableUser, false},
-	{"DELETE", "/users/{user}", authz.UserDelete, (*Server).deleteUser, false},
-	{"POST", "/setup", anybody, (*Server).setUp, false}, // the token says who
-	{"POST", "/password/reset-request", anybody, (*Server).requestPasswordReset, false},
-	{"PUT", "/password/reset", anybody, (*Server).resetPassword, false},
+	{"POST", "/users", anybody, (*Server).registerUser, 0}, // strangers when SelfRegister is on
+	{"GET", "/users", authz.UserList, (*Server).listUsers, 0},
+	{"GET", "/users/profile", signedIn, (*Server).viewProfile, password | enrol},
+	{"GET", "/users/search", signedIn, (*Server).searchUsers, 0},
+	{"PATCH", "/users/secret", signedIn, (*Server).changePassword, password | enrol},
+	{"GET", "/users/sessions", signedIn, (*Server).listSessions, 0},
+	{"DELETE", "/users/sessions/{session}", signedIn, (*Server).endSession, 0},
+	{"POST", "/users/tokens/issue", anybody, (*Server).issueToken, 0},
+	{"POST", "/users/tokens/refresh", anybody, (*Server).refreshToken, 0},
+	{"POST", "/users/tokens/revoke", anybody, (*Server).revokeToken, 0},
+	{"GET", "/users/{user}", authz.UserView, (*Server).viewUser, orSelf},
+	{"PATCH", "/users/{user}", authz.UserUpdate, (*Server).updateUser, orSelf},
+	{"PATCH", "/users/{user}/username", authz.UserUpdate, (*Server).updateUsername, orSelf},
+	{"PATCH", "/users/{user}/email", authz.UserUpdate, (*Server).updateEmail, orSelf},
+	{"PATCH", "/users/{user}/tags", authz.UserUpdate, (*Server).updateUserTags, orSelf},
+	{"PATCH", "/users/{user}/picture", authz.UserUpdate, (*Server).updatePicture, orSelf},
+	{"PATCH", "/users/{user}/role", authz.UserRole, (*Server).updateUserRole, 0},
+	{"POST", "/users/{user}/enable", authz.UserState, (*Server).enableUser, 0},
+	{"POST", "/users/{user}/disable", authz.UserState, (*Server).disableUser, 0},
+	{"DELETE", "/users/{user}", authz.UserDelete, (*Server).deleteUser, 0},
+	{"POST", "/setup", anybody, (*Server).setUp, 0}, // the token says who
+	{"POST", "/password/reset-request", anybody, (*Server).requestPasswordReset, 0},
+	{"PUT", "/password/reset", anybody, (*Server).resetPassword, 0},
 
-	{"POST", "/domains", authz.DomainCreate, (*Server).createDomain, false},
-	{"GET", "/domains", signedIn, (*Server).listDomains, false}, // the caller's
-	{"GET", "/domains/{domain}", authz.DomainView, (*Server).viewDomain, false},
-	{"PATCH", "/domains/{domain}", authz.DomainUpdate, (*Server).updateDomain, false},
-	{"DELETE", "/domains/{domain}", authz.DomainDelete, (*Server).deleteDomain, false},
-	{"POST", "/domains/{domain}/enable", authz.DomainState, (*Server).enableDomain, false},
-	{"POST", "/domains/{domain}/disable", authz.DomainState, (*Server).disableDomain, false},
-	{"POST", "/domains/{domain}/freeze", authz.DomainFreeze, (*Server).freezeDomain, false},
-	{"GET", "/domains/{domain}/members", authz.MemberView, (*Server).listMembers, false},
-	{"POST", "/domains/{domain}/members", authz.MemberAdd, (*Server).addMember, false},
-	{"PATCH", "/domains/{domain}/members/{user}", authz.MemberUpdate, (*Server).updateMember, false},
-	{"DELETE", "/domains/{domain}/members/{user}", authz.MemberRemove, (*Server).removeMember, false},
+	{"POST", "/domains", authz.DomainCreate, (*Server).createDomain, 0},
+	{"GET", "/domains", signedIn, (*Server).listDomains, 0}, // the caller's
+	{"GET", "/domains/{domain}", authz.DomainView, (*Server).viewDomain, 0},
+	{"PATCH", "/domains/{domain}", authz.DomainUpdate, (*Server).updateDomain, 0},
+	{"DELETE", "/domains/{domain}", authz.DomainDelete, (*Server).deleteDomain, 0},
+	{"POST", "/domains/{domain}/enable", authz.DomainState, (*Server).enableDomain, 0},
+	{"POST", "/domains/{domain}/disable", authz.DomainState, (*Server).disableDomain, 0},
+	{"POST", "/domains/{domain}/freeze", authz.DomainFreeze, (*Server).freezeDomain, 0},
+	{"GET", "/domains/{domain}/members", authz.MemberView, (*Server).listMembers, 0},
+	{"POST", "/domains/{domain}/members", authz.MemberAdd, (*Server).addMember, 0},
+	{"PATCH", "/domains/{domain}/members/{user}", authz.MemberUpdate, (*Server).updateMember, 0},
+	{"DELETE", "/domains/{domain}/members/{user}", authz.MemberRemove, (*Server).removeMember, 0},
 
-	{"POST", "/{domain}/clients", authz.ClientCreate, (*Server).createClient, false},
-	{"POST", "/{domain}/clients/bulk", authz.ClientCreate, (*Server).createClients, false},
-	{"GET", "/{domain}/clients", authz.ClientView, (*Server).listClients, false},
-	{"GET", "/{domain}/clients/{client}", authz.ClientView, (*Server).viewClient, false},
-	{"PATCH", "/{domain}/clients/{client}", authz.ClientUpdate, (*Server).updateClient, false},
-	{"PATCH", "/{domain}/clients/{client}/tags", authz.ClientUpdate, (*Server).updateClientTags, false},
-	{"PATCH", "/{domain}/clients/{client}/secret", authz.ClientSecret, (*Server).rotateSecret, false},
-	{"POST", "/{domain}/clients/{client}/certs", authz.ClientSecret, (*Server).issueCertificate, false},
-	{"POST", "/{domain}/clients/{client}/enable", authz.ClientState, (*Server).enableClient, false},
-	{"POST", "/{domain}/clients/{client}/disable", authz.ClientState, (*Server).disableClient, false},
-	{"DELETE", "/{domain}/clients/{client}", authz.ClientDelete, (*Server).deleteClient, false},
-	{"GET", "/{domain}/clients/{client}/sessions", authz.ClientSessions, (*Server).listClientSessions, false},
-	{"DELETE", "/{domain}/clients/{client}/sessions/{session}", authz.ClientKick, (*Server).endClientSession, false},
-	{"GET", "/{domain}/clients/{client}/connections", authz.ClientView, (*Server).listClientConnections, false},
+	{"POST", "/{domain}/clients", authz.ClientCreate, (*Server).createClient, 0},
+	{"POST", "/{domain}/clients/bulk", authz.ClientCreate, (*Server).createClients, 0},
+	{"GET", "/{domain}/clients", authz.ClientView, (*Server).listClients, 0},
+	{"GET", "/{domain}/clients/{client}", authz.ClientView, (*Server).viewClient, 0},
+	{"PATCH", "/{domain}/clients/{client}", authz.ClientUpdate, (*Server).updateClient, 0},
+	{"PATCH", "/{domain}/clients/{client}/tags", authz.ClientUpdate, (*Server).updateClientTags, 0},
+	{"PATCH", "/{domain}/clients/{client}/secret", authz.ClientSecret, (*Server).rotateSecret, 0},
+	{"POST", "/{domain}/clients/{client}/certs", authz.ClientSecret, (*Server).issueCertificate, 0},
+	{"POST", "/{domain}/clients/{client}/enable", authz.ClientState, (*Server).enableClient, 0},
+	{"POST", "/{domain}/clients/{client}/disable", authz.ClientState, (*Server).disableClient, 0},
+	{"DELETE", "/{domain}/clients/{client}", authz.ClientDelete, (*Server).deleteClient, 0},
+	{"GET", "/{domain}/clients/{client}/sessions", authz.ClientSessions, (*Server).listClientSessions, 0},
+	{"DELETE", "/{domain}/clients/{client}/sessions/{session}", authz.ClientKick, (*Server).endClientSession, 0},
+	{"GET", "/{domain}/clients/{client}/connections", authz.ClientView, (*Server).listClientConnections, 0},
 
-	{"POST", "/{domain}/channels", authz.ChannelCreate, (*Server).createChannel, false},
-	{"POST", "/{domain}/channels/bulk", authz.ChannelCreate, (*Server).createChannels, false},
-	{"GET", "/{domain}/channels", authz.ChannelView, (*Server).listChannels, false},
-	{"GET", "/{domain}/channels/{channel}", authz.ChannelView, (*Server).viewChannel, false},
-	{"PATCH", "/{domain}/channels/{channel}", authz.ChannelUpdate, (*Server).updateChannel, false},
-	{"PATCH", "/{domain}/channels/{channel}/tags", authz.ChannelUpdate, (*Server).updateChannelTags, false},
-	{"POST", "/{domain}/channels/{channel}/enable", authz.ChannelState, (*Server).enableChannel, false},
-	{"POST", "/{domain}/channels/{channel}/disable", authz.ChannelState, (*Server).disableChannel, false},
-	{"DELETE", "/{domain}/channels/{channel}", authz.ChannelDelete, (*Server).deleteChannel, false},
-	{"GET", "/{domain}/channels/{channel}/connections", authz.ChannelView, (*Server).listChannelConnections, false},
+	{"POST", "/{domain}/channels", authz.ChannelCreate, (*Server).createChannel, 0},
+	{"POST", "/{domain}/channels/bulk", authz.ChannelCreate, (*Server).createChannels, 0},
+	{"GET", "/{domain}/channels", authz.ChannelView, (*Server).listChannels, 0},
+	{"GET", "/{domain}/channels/{channel}", authz.ChannelView, (*Server).viewChannel, 0},
+	{"PATCH", "/{domain}/channels/{channel}", authz.ChannelUpdate, (*Server).updateChannel, 0},
+	{"PATCH", "/{domain}/channels/{channel}/tags", authz.ChannelUpdate, (*Server).updateChannelTags, 0},
+	{"POST", "/{domain}/channels/{channel}/enable", authz.ChannelState, (*Server).enableChannel, 0},
+	{"POST", "/{domain}/channels/{channel}/disable", authz.ChannelState, (*Server).disableChannel, 0},
+	{"DELETE", "/{domain}/channels/{channel}", authz.ChannelDelete, (*Server).deleteChannel, 0},
+	{"GET", "/{domain}/channels/{channel}/connections", authz.ChannelView, (*Server).listChannelConnections, 0},
 
-	{"POST", "/{domain}/channels/connect", authz.Connect, (*Server).connect, false},
-	{"POST", "/{domain}/channels/disconnect", authz.Disconnect, (*Server).disconnect, false},
-	{"POST", "/{domain}/channels/{channel}/connect", authz.Connect, (*Server).connectChannel, false},
-	{"POST", "/{domain}/channels/{channel}/disconnect", authz.Disconnect, (*Server).disconnectChannel, false},
+	{"POST", "/{domain}/channels/connect", authz.Connect, (*Server).connect, 0},
+	{"POST", "/{domain}/channels/disconnect", authz.Disconnect, (*Server).disconnect, 0},
+	{"POST", "/{domain}/channels/{channel}/connect", authz.Connect, (*Server).connectChannel, 0},
+	{"POST", "/{domain}/channels/{channel}/disconnect", authz.Disconnect, (*Server).disconnectChannel, 0},
 
-	{"POST", "/{domain}/explain", authz.Explain, (*Server).explain, false},
+	{"POST", "/{domain}/explain", authz.Explain, (*Server).explain, 0},
 }

@@ -9,22 +9,26 @@ import (
 
 // Defines values for ErrorError.
 const (
-	ErrorErrorAPIResourceError     ErrorError = "api_resource_error"
-	ErrorErrorConflict             ErrorError = "conflict"
-	ErrorErrorExpiredOauthToken    ErrorError = "expired_oauth_token"
-	ErrorErrorInvalidOauthToken    ErrorError = "invalid_oauth_token"
-	ErrorErrorMailNotConfigured    ErrorError = "mail_not_configured"
-	ErrorErrorMalformedRequest     ErrorError = "malformed_request"
-	ErrorErrorMethodNotAllowed     ErrorError = "method_not_allowed"
-	ErrorErrorRecordExists         ErrorError = "record_exists"
-	ErrorErrorRecordInvalid        ErrorError = "record_invalid"
-	ErrorErrorRecordNotFound       ErrorError = "record_not_found"
-	ErrorErrorTooLarge             ErrorError = "too_large"
-	ErrorErrorTooManyRequests      ErrorError = "too_many_requests"
-	ErrorErrorUnauthenticated      ErrorError = "unauthenticated"
-	ErrorErrorUnauthorizedAccess   ErrorError = "unauthorized_access"
-	ErrorErrorUnavailable          ErrorError = "unavailable"
-	ErrorErrorUnsupportedMediaType ErrorError = "unsupported_media_type"
+	ErrorErrorAPIResourceError              ErrorError = "api_resource_error"
+	ErrorErrorConflict                      ErrorError = "conflict"
+	ErrorErrorExpiredOauthToken             ErrorError = "expired_oauth_token"
+	ErrorErrorInvalidOauthToken             ErrorError = "invalid_oauth_token"
+	ErrorErrorMailNotConfigured             ErrorError = "mail_not_configured"
+	ErrorErrorMalformedRequest              ErrorError = "malformed_request"
+	ErrorErrorMethodNotAllowed              ErrorError = "method_not_allowed"
+	ErrorErrorPasswordChangeRequired        ErrorError = "password_change_required"
+	ErrorErrorReauthRequired                ErrorError = "reauth_required"
+	ErrorErrorRecordExists                  ErrorError = "record_exists"
+	ErrorErrorRecordInvalid                 ErrorError = "record_invalid"
+	ErrorErrorRecordNotFound                ErrorError = "record_not_found"
+	ErrorErrorSecondFactorEnrolmentRequired ErrorError = "second_factor_enrolment_required"
+	ErrorErrorSecondFactorRequired          ErrorError = "second_factor_required"
+	ErrorErrorTooLarge                      ErrorError = "too_large"
+	ErrorErrorTooManyRequests               ErrorError = "too_many_requests"
+	ErrorErrorUnauthenticated               ErrorError = "unauthenticated"
+	ErrorErrorUnauthorizedAccess            ErrorError = "unauthorized_access"
+	ErrorErrorUnavailable                   ErrorError = "unavailable"
+	ErrorErrorUnsupportedMediaType          ErrorError = "unsupported_media_type"
 )
 
 // Valid indicates whether the value is a known member of the ErrorError enum.
@@ -44,11 +48,19 @@ func (e ErrorError) Valid() bool {
 		return true
 	case ErrorErrorMethodNotAllowed:
 		return true
+	case ErrorErrorPasswordChangeRequired:
+		return true
+	case ErrorErrorReauthRequired:
+		return true
 	case ErrorErrorRecordExists:
 		return true
 	case ErrorErrorRecordInvalid:
 		return true
 	case ErrorErrorRecordNotFound:
+		return true
+	case ErrorErrorSecondFactorEnrolmentRequired:
+		return true
+	case ErrorErrorSecondFactorRequired:
 		return true
 	case ErrorErrorTooLarge:
 		return true
