@@ -65,9 +65,9 @@ func (s *Server) admit(ctx context.Context, rt route, c *call) error {
 // first.
 func (rt route) open(p authn.Person) error {
 	switch {
-	case p.Only == registry.ReasonPasswordMustChange && rt.rules&password == 0:
+	case p.Only == registry.ReasonPasswordMustChange && rt.rules&beforePassword == 0:
 		return errPasswordFirst
-	case p.Only == registry.ReasonSecondFactorEnrol && rt.rules&enrol == 0:
+	case p.Only == registry.ReasonSecondFactorEnrol && rt.rules&beforeFactor == 0:
 		return errFactorFirst
 	case rt.rules&fresh != 0 && !p.Fresh:
 		return errReauthenticate

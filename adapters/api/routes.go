@@ -24,10 +24,10 @@ type route struct {
 type rule uint8
 
 const (
-	orSelf   rule = 1 << iota // {user} is the caller: allowed whatever the role
-	fresh                     // only a short time after signing in (C52)
-	password                  // open though the password must be changed first
-	enrol                     // open though a second factor must be enrolled first
+	orSelf         rule = 1 << iota // {user} is the caller: allowed whatever the role
+	fresh                           // only a short time after signing in (C52)
+	beforePassword                  // open though the password must be changed first
+	beforeFactor                    // open though a second factor must be enrolled first
 )
 
 // routes is all of the API. openapi.yaml describes the same.
@@ -36,9 +36,9 @@ var routes = []route{
 
 	{"POST", "/users", anybody, (*Server).registerUser, 0}, // strangers when SelfRegister is on
 	{"GET", "/users", authz.UserList, (*Server).listUsers, 0},
-	{"GET", "/users/profile", signedIn, (*Server).viewProfile, password | enrol},
+	{"GET", "/users/profile", signedIn, (*Server).viewProfile, beforePassword | beforeFactor},
 	{"GET", "/users/search", signedIn, (*Server).searchUsers, 0},
-	{"PATCH", "/users/secret", signedIn, (*Server).changePassword, password | enrol},
+	{"PATCH", "/users/secret", signedIn, (*Server).changePassword, beforePassword | beforeFactor},
 	{"GET", "/users/sessions", signedIn, (*Server).listSessions, 0},
 	{"DELETE", "/users/sessions/{session}", signedIn, (*Server).endSession, 0},
 	{"POST", "/users/tokens/issue", anybody, (*Server).issueToken, 0},
