@@ -19,10 +19,10 @@ const (
 
 // The distinguished names that tests ask for.
 const (
-	AliceDN = "uid=alice,ou=people," + BaseDN
-	BobDN   = "uid=bob,ou=people," + BaseDN
-	GroupDN = "cn=group,ou=groups," + BaseDN
-	AdminDN = "cn=Admin,ou=groups," + BaseDN
+	AliceDN  = "uid=alice,ou=people," + BaseDN
+	BobDN    = "uid=bob,ou=people," + BaseDN
+	GroupDN  = "cn=group,ou=groups," + BaseDN
+	AdminsDN = "cn=Admins,ou=groups," + BaseDN
 
 	// ONeil is a name in which everything is special to something.
 	ONeil = "O'Neil , (x*)"
@@ -92,7 +92,7 @@ func (s *Server) fill(t testing.TB) {
 	oneil["cn"] = []string{ONeil}
 	add(ONeilDN, oneil)
 	add(GroupDN, map[string][]string{"objectClass": {"groupOfNames"}, "member": {AliceDN, ONeilDN, "uid=admin,ou=people," + BaseDN}})
-	add(AdminDN, map[string][]string{"objectClass": {"groupOfNames"}, "member": {"uid=admin,ou=people," + BaseDN}})
+	add(AdminsDN, map[string][]string{"objectClass": {"groupOfNames"}, "member": {"uid=admin,ou=people," + BaseDN}})
 }
 
 // Person returns the attributes of somebody whose uid and cn are the same and

@@ -10,9 +10,10 @@
 //	├── ou=staff     twin             a second entry of the same cn
 //	├── ou=hidden                     here the reader sees no entryUUID
 //	└── ou=groups    cn=group         alice, admin, O'Neil
-//	                 cn=Admin         admin
+//	                 cn=Admins        admin
 //
-// The server fills memberOf. Users may sign in and read nothing.
+// The server fills memberOf. Users may sign in and read nothing. No group has the
+// cn of a person: the seed's filter finds both, and then nobody may come in.
 package slapdtest
 
 import (

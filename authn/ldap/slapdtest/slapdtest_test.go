@@ -24,7 +24,7 @@ func TestStart(t *testing.T) {
 	}
 	groups := got.Entries[0].GetAttributeValues("memberOf")
 	slices.Sort(groups)
-	if want := []string{slapdtest.AdminDN, slapdtest.GroupDN}; !slices.Equal(groups, want) {
+	if want := []string{slapdtest.AdminsDN, slapdtest.GroupDN}; !slices.Equal(groups, want) {
 		t.Errorf("groups: got %q, want %q", groups, want)
 	}
 }
