@@ -13,7 +13,7 @@ import (
 func FoldGroup(name string) string {
 	dn, err := ldap.ParseDN(name)
 	if err != nil || len(dn.RDNs) == 0 {
-		return fold(name)
+		return lower(name) // and spaces stay: fewer of them could make a DN of it
 	}
 	for _, rdn := range dn.RDNs {
 		for _, a := range rdn.Attributes {
@@ -34,11 +34,20 @@ func FirstRDN(dn string) string {
 	return parsed.RDNs[0].Attributes[0].Value
 }
 
-// fold leaves what is not UTF-8 alone: ToLower would make different bytes the
-// same.
+// fold prepares a value for comparison: without case, and with one space where
+// there are several.
 func fold(s string) string {
 	if !utf8.ValidString(s) {
 		return s
 	}
-	return strings.Join(strings.Fields(strings.ToLower(s)), " ")
+	return strings.Join(strings.Fields(lower(s)), " ")
+}
+
+// lower leaves what is not UTF-8 alone: ToLower would make different bytes the
+// same.
+func lower(s string) string {
+	if !utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToLower(s)
 }
