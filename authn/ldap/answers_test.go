@@ -142,6 +142,7 @@ func TestAnswersToSearches(t *testing.T) {
 		{"cannot tell for an entry without a name", [][]*ber.Packet{ok, searched(0, found("", nil))}, cannotTell},
 		{"cannot tell for an entry whose name is none", [][]*ber.Packet{ok, searched(0, found("alice", nil))}, cannotTell},
 		{"cannot tell for an entry with a NUL in its name", [][]*ber.Packet{ok, searched(0, found("uid=alice\x00,dc=x", nil))}, cannotTell},
+		{"cannot tell for an entry whose name is no text", [][]*ber.Packet{ok, searched(0, found("uid=al\xffice,dc=x", nil))}, cannotTell},
 		{"cannot tell for an entry with an endless name", [][]*ber.Packet{ok, searched(0, found("uid="+strings.Repeat("a", 5000), nil))}, cannotTell},
 		{"refuses groups in parts", [][]*ber.Packet{ok, alice(map[string][]string{"memberOf;range=0-1499": {"cn=g"}, "memberOf": {}}), ok}, registry.ReasonAssertionInvalid},
 		{"cannot tell when the answer to the password is none", [][]*ber.Packet{ok, alice(nil), nil}, cannotTell},
