@@ -56,7 +56,7 @@ func (p Provider) typed() bool { return p.Redirect == nil && p.Request == nil }
 // arrive finds or makes the account of an assertion, and brings it up to date.
 func (u *Users) arrive(ctx context.Context, at *attempt, p Provider, a Assertion, from Client) (registry.User, error) {
 	at.saw(a)
-	user, err := u.accountOf(ctx, at, p, a)
+	user, made, err := u.accountOf(ctx, at, p, a)
 	if err != nil {
 		return registry.User{}, err
 	}
@@ -68,7 +68,7 @@ func (u *Users) arrive(ctx context.Context, at *attempt, p Provider, a Assertion
 	case user.LoopbackOnly && p.Key == registry.LocalProvider && !from.loopback():
 		at.step("the account has a well-known password, which opens nothing from elsewhere")
 		return user, &RefusedError{Reason: registry.ReasonLoopbackOnly, User: user.ID}
-	case p.Key == registry.LocalProvider:
+	case p.Key == registry.LocalProvider, made:
 		return user, nil
 	}
 	return u.refresh(ctx, at, p, a, user)
@@ -79,33 +79,35 @@ func (c Client) loopback() bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// accountOf returns whose assertion it is. The key is provider and subject, never
+// accountOf returns whose assertion it is; made says that the account is new. The key is provider and subject, never
 // an e-mail address (C24).
-func (u *Users) accountOf(ctx context.Context, at *attempt, p Provider, a Assertion) (registry.User, error) {
+func (u *Users) accountOf(ctx context.Context, at *attempt, p Provider, a Assertion) (user registry.User, made bool, err error) {
 	if p.Key == registry.LocalProvider {
-		return u.Find.User(ctx, registry.UserID(a.Subject))
+		user, err = u.Find.User(ctx, registry.UserID(a.Subject))
+		return user, false, err
 	}
 	if a.Subject == "" {
-		return registry.User{}, &RefusedError{Reason: registry.ReasonSubjectMissing}
+		return user, false, &RefusedError{Reason: registry.ReasonSubjectMissing}
 	}
-	for try := 0; ; try++ {
+	for range 3 {
 		link, err := u.Links.Identity(ctx, p.Key, a.Subject)
-		switch {
-		case err == nil:
+		if err == nil {
 			if err := u.Links.TouchIdentity(ctx, p.Key, a.Subject, u.Now()); err != nil {
-				return registry.User{}, err
+				return user, false, err
 			}
-			return u.Find.User(ctx, link.User)
-		case !errors.Is(err, registry.ErrNotFound):
-			return registry.User{}, err
+			user, err = u.Find.User(ctx, link.User)
+			return user, false, err
 		}
-		user, err := u.newcomer(ctx, at, p, a)
+		if !errors.Is(err, registry.ErrNotFound) {
+			return user, false, err
+		}
+		user, err = u.newcomer(ctx, at, p, a)
 		// Somebody else may have made it, or taken the name, at this moment.
-		if errors.Is(err, registry.ErrExists) && try < 3 {
-			continue
+		if !errors.Is(err, registry.ErrExists) {
+			return user, user.Provider == p.Key, err
 		}
-		return user, err
 	}
+	return user, false, &RefusedError{Reason: registry.ReasonLinkRequired}
 }
 
 // newcomer links or makes an account for an identity that has none, by the

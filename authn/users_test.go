@@ -25,6 +25,7 @@ const passphrase = "seven quiet lamps above the harbour"
 type office struct {
 	*authn.Users
 	registry *registry.Registry
+	store    *store.Store
 	mu       sync.Mutex
 	now      time.Time
 }
@@ -38,7 +39,7 @@ func newOffice(t *testing.T) *office {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	o := &office{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	o := &office{store: s, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
 	_, key, _ := ed25519.GenerateKey(nil)
 	o.registry = &registry.Registry{Store: s, Now: o.clock, NewID: uuid.NewString}
 	o.Users = authn.NewUsers(authn.UsersConfig{
