@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -182,11 +181,7 @@ func (s *Server) from(r *http.Request) string {
 	if s.ClientIP != nil {
 		return s.ClientIP(r)
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
+	return adapters.PeerIP(r)
 }
 
 // An answer is what a handler has to say when all went well.

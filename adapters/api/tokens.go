@@ -4,8 +4,8 @@ import (
 	"context"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
+	"github.com/postern-io/postern/adapters"
 	"github.com/postern-io/postern/authn"
 	"github.com/postern-io/postern/registry"
 )
@@ -68,23 +68,10 @@ func (s *Server) resetPassword(_ context.Context, c *call) (answer, error) {
 	return answer{}, errNoMail
 }
 
-// where tells authn where a sign-in comes from. What a stranger says of
-// himself is cut to text that a database takes.
+// where tells authn where a sign-in comes from.
 func (c *call) where() authn.Client {
-	agent := strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, c.request.UserAgent())
-	for len(agent) > maxUserAgent {
-		_, size := utf8.DecodeLastRuneInString(agent)
-		agent = agent[:len(agent)-size]
-	}
-	return authn.Client{IP: c.from, UserAgent: agent, Kind: "api", Request: c.id}
+	return adapters.ClientOf(c.request, c.from, "api", c.id)
 }
-
-const maxUserAgent = 256 // bytes
 
 func tokensOf(t authn.Tokens) Tokens {
 	return Tokens{AccessToken: t.Access, RefreshToken: t.Refresh, AccessType: Bearer,

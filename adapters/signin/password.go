@@ -1,0 +1,125 @@
+package signin
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/token"
+	"github.com/postern-io/postern/registry"
+)
+
+// ticketLife is how long the second page of a sign-in waits, as authn does.
+const ticketLife = 5 * time.Minute
+
+func (s *Server) signInPage(v *visit) error {
+	s.show(v, http.StatusOK, "sign-in", s.signInView(v, ""))
+	return nil
+}
+
+// signInView is what the sign-in page shows: a form when passwords are taken,
+// and a link for each other site.
+func (s *Server) signInView(v *visit, problem string) map[string]any {
+	back := authn.LocalPath(v.r.FormValue("return_to"))
+	type button struct{ Title, Href string }
+	var buttons []button
+	typed := false
+	for _, p := range s.Users.Providers {
+		switch {
+		case p.Redirect != nil:
+			title := p.Title
+			if title == "" {
+				title = p.Key
+			}
+			buttons = append(buttons, button{title, "/oauth/login/" + url.PathEscape(p.Key) + "?return_to=" + url.QueryEscape(back)})
+		case p.Request == nil:
+			typed = true
+		}
+	}
+	return map[string]any{"Problem": problem, "ReturnTo": back, "Password": typed, "Buttons": buttons, "Request": v.id}
+}
+
+// signIn takes a name and a password from the form.
+func (s *Server) signIn(v *visit) error {
+	if err := v.r.ParseForm(); err != nil {
+		return errors.Join(errMalformed, err)
+	}
+	login := v.r.PostForm.Get("username")
+	if login == "" || len(login) > registry.MaxName || strings.ContainsFunc(login, unicode.IsControl) {
+		return errMalformed
+	}
+	t, err := s.Users.Issue(v.ctx, login, v.r.PostForm.Get("password"), s.where(v))
+	var more *authn.SecondFactorError
+	if errors.As(err, &more) {
+		s.Cookies.set(v.w, s.Cookies.ticket(), more.Ticket, "/", ticketLife, http.SameSiteStrictMode)
+		redirect(v, "/sign-in/second-factor?return_to="+url.QueryEscape(authn.LocalPath(v.r.PostForm.Get("return_to"))))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.landed(v, authn.Landing{Tokens: t, BackTo: v.r.PostForm.Get("return_to")})
+	return nil
+}
+
+func (s *Server) factorPage(v *visit) error {
+	s.show(v, http.StatusOK, "second-factor", map[string]any{"ReturnTo": authn.LocalPath(v.r.FormValue("return_to"))})
+	return nil
+}
+
+// factor takes the code of a generator, or a recovery code, for the sign-in that
+// waits in this browser.
+func (s *Server) factor(v *visit) error {
+	if err := v.r.ParseForm(); err != nil {
+		return errors.Join(errMalformed, err)
+	}
+	ticket := value(v.r, s.Cookies.ticket())
+	if ticket == "" {
+		return errNoSession
+	}
+	proof := authn.Proof{Code: v.r.PostForm.Get("code"), RecoveryCode: v.r.PostForm.Get("recovery_code")}
+	if proof.RecoveryCode != "" {
+		proof.Code = ""
+	}
+	t, err := s.Users.SecondFactor(v.ctx, ticket, proof, s.where(v))
+	if err != nil {
+		return err
+	}
+	s.Cookies.set(v.w, s.Cookies.ticket(), "", "/", 0, http.SameSiteStrictMode)
+	s.landed(v, authn.Landing{Tokens: t, BackTo: v.r.PostForm.Get("return_to")})
+	return nil
+}
+
+// refresh trades the refresh token in the cookie for new cookies.
+func (s *Server) refresh(v *visit) error {
+	t, err := s.Users.Refresh(v.ctx, value(v.r, s.Cookies.refresh()), s.where(v))
+	switch {
+	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrExpired):
+		s.Cookies.drop(v.w)
+		return errors.Join(errNoSession, err)
+	case err != nil:
+		return err
+	}
+	s.Cookies.keep(v.w, t, s.Users.RefreshIdle)
+	v.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// signOut ends the session on the server and takes the cookies away (C49). It
+// ends this session alone, and none at the identity provider.
+func (s *Server) signOut(v *visit) error {
+	p, err := s.Users.Verify(v.ctx, value(v.r, s.Cookies.Access()))
+	if err == nil && p.Session.ID != "" {
+		err = s.Users.EndSession(v.ctx, p.User.ID, p.Session.ID)
+	}
+	s.Cookies.drop(v.w)
+	if err != nil && !errors.Is(err, token.ErrInvalid) && !errors.Is(err, token.ErrExpired) && !errors.Is(err, registry.ErrNotFound) {
+		return err
+	}
+	redirect(v, "/sign-in")
+	return nil
+}
