@@ -119,7 +119,7 @@ func (p *Provider) discover(ctx context.Context) (*site, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: discovery: %w", authn.ErrProvider, err)
 	case m.Issuer != p.c.Issuer:
-		return nil, fmt.Errorf("%w: the provider at %s calls itself %s: the issuer must be exactly that", authn.ErrProvider, p.c.Issuer, cut(m.Issuer))
+		return nil, fmt.Errorf("%w: the provider at %s calls itself %q: the issuer must be exactly that", authn.ErrProvider, p.c.Issuer, cut(m.Issuer))
 	}
 	return p.newSite(m)
 }
@@ -172,7 +172,7 @@ func (p *Provider) document(ctx context.Context, issuer string) (metadata, error
 // newSite checks a document and puts the Config's own URLs in place of its.
 func (p *Provider) newSite(m metadata) (*site, error) {
 	wrong := func(format string, args ...any) (*site, error) {
-		return nil, fmt.Errorf("%w: discovery document of %s: %s", authn.ErrProvider, cut(m.Issuer), fmt.Sprintf(format, args...))
+		return nil, fmt.Errorf("%w: discovery document of %q: %s", authn.ErrProvider, cut(m.Issuer), fmt.Sprintf(format, args...))
 	}
 	https := strings.HasPrefix(m.Issuer, "https:")
 	for _, u := range []struct {

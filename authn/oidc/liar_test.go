@@ -304,6 +304,29 @@ func TestHangingAndRedirectingProvider(t *testing.T) {
 	}
 }
 
+// The timeout is that of a person's wait, however many calls it takes.
+func TestSlowProvider(t *testing.T) {
+	t.Parallel()
+	liar, p := newLiar(t, func(c *oidc.Config) { c.Timeout = time.Second })
+	without("email")(liar)
+	f := newFlow()
+	location := begin(t, p, f)
+	slow := func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		select {
+		case <-time.After(600 * time.Millisecond):
+		case <-r.Context().Done():
+		}
+		liar.Answer(w, r)
+	}
+	liar.Interrupt = map[string]http.HandlerFunc{"/keys": slow, "/userinfo": slow}
+	_, err := p.Complete(t.Context(), f, liar.Sign(t, location))
+	wantReason(t, err, "")
+	if liar.Asked("/userinfo") != 1 {
+		t.Error("each call alone should have been in time")
+	}
+}
+
 // attempt signs in as far as it goes.
 func attempt(t testing.TB, liar *oidctest.Liar, p *oidc.Provider) error {
 	t.Helper()

@@ -20,7 +20,7 @@ const (
 // before a library puts it, and the answer's body, into a text.
 type line struct{ base http.RoundTripper }
 
-// newClient returns a client on the line. Redirects are not followed.
+// newClient returns a client on the line.
 func newClient(c *http.Client, timeout time.Duration) *http.Client {
 	var base http.RoundTripper
 	if c != nil {
@@ -35,14 +35,14 @@ func newClient(c *http.Client, timeout time.Duration) *http.Client {
 		base = t
 	}
 	return &http.Client{
-		Transport:     line{base},
-		Timeout:       timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: line{base},
+		Timeout:   timeout,
 	}
 }
 
 // RoundTrip answers with an error where the provider did not give what was
-// asked for. The refusal of a token request passes: its body says why.
+// asked for, which a redirect is not. The refusal of a token request passes: its
+// body says why.
 func (l line) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := l.base.RoundTrip(r)
 	if err != nil {

@@ -42,9 +42,10 @@ type Liar struct {
 	Interrupt   map[string]http.HandlerFunc // by path: answers instead
 	UsableTwice bool                        // codes are
 
-	mu    sync.Mutex
-	codes map[string]url.Values // code → the authorization request
-	asked map[string]int        // path → requests
+	honest http.Handler
+	mu     sync.Mutex
+	codes  map[string]url.Values // code → the authorization request
+	asked  map[string]int        // path → requests
 }
 
 // NewLiar starts a provider for a client, and stops it with the test. It
@@ -65,6 +66,7 @@ func NewLiar(t testing.TB, clientID, secret string) *Liar {
 	mux.HandleFunc("GET /keys", l.keys)
 	mux.HandleFunc("POST /token", l.token)
 	mux.HandleFunc("GET /userinfo", func(w http.ResponseWriter, r *http.Request) { answer(w, http.StatusOK, l.Userinfo) })
+	l.honest = mux
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l.mu.Lock()
 		l.asked[r.URL.Path]++
@@ -74,11 +76,14 @@ func NewLiar(t testing.TB, clientID, secret string) *Liar {
 			instead(w, r)
 			return
 		}
-		mux.ServeHTTP(w, r)
+		l.Answer(w, r)
 	}))
 	t.Cleanup(func() { l.CloseClientConnections(); l.Close() })
 	return l
 }
+
+// Answer answers a request as it would without Interrupt.
+func (l *Liar) Answer(w http.ResponseWriter, r *http.Request) { l.honest.ServeHTTP(w, r) }
 
 // Asked returns how many requests a path had.
 func (l *Liar) Asked(path string) int {
