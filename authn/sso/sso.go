@@ -142,9 +142,9 @@ func (c *Config) check() error {
 	case len(names) < 4:
 		return errors.New("EmailAttribute, FirstNameAttribute, LastNameAttribute and GroupsAttribute must be four different claims")
 	case c.Strict && c.LaxClaims:
-		return errors.New("Strict and LaxClaims exclude each other")
+		return errors.New("only one of Strict and LaxClaims may be set")
 	case c.Strict && (c.Issuer == "" || c.Audience == ""):
-		return errors.New("Strict needs Issuer and Audience: a claim that is compared with nothing proves nothing")
+		return errors.New("the profile Strict needs Issuer and Audience: a claim that is compared with nothing proves nothing")
 	case (c.TokenURI == "") != (c.ClientID == ""):
 		return errors.New("TokenURI and ClientID must be given together (the code flow with PKCE) or not at all")
 	case c.TokenURI != "" && c.RedirectURI == "":
