@@ -71,6 +71,12 @@ type RedirectProvider interface {
 	Complete(ctx context.Context, f Flow, callback url.Values) (Assertion, error)
 }
 
+// An UnsolicitedProvider takes an assertion that nobody asked for here: somebody
+// began at the other site. Errors are those of SecretProvider.
+type UnsolicitedProvider interface {
+	Unsolicited(ctx context.Context, assertion string) (Assertion, error)
+}
+
 // A RequestProvider reads who somebody is from a request that a trusted proxy
 // passed on. present is false, without an error, when the request says nothing
 // and others may be asked. Errors are those of SecretProvider.

@@ -137,21 +137,19 @@ func (u *Users) takeFlow(ctx context.Context, at *attempt, p Provider, callback 
 //
 // Errors are those of Complete; a provider that does not allow it refuses with
 // ReasonAssertionUnexpected.
-func (u *Users) Unsolicited(ctx context.Context, provider string, callback url.Values, from Client) (Landing, error) {
+func (u *Users) Unsolicited(ctx context.Context, provider, assertion string, from Client) (Tokens, error) {
 	at := newAttempt("sign-in", provider, from)
-	l := Landing{BackTo: LocalPath(callback.Get("return_to"))}
-	t, err := u.unsolicited(ctx, at, provider, callback, from)
-	l.Tokens, err = u.ended(ctx, at, t, err)
-	return l, err
+	t, err := u.unsolicited(ctx, at, provider, assertion, from)
+	return u.ended(ctx, at, t, err)
 }
 
-func (u *Users) unsolicited(ctx context.Context, at *attempt, provider string, callback url.Values, from Client) (Tokens, error) {
+func (u *Users) unsolicited(ctx context.Context, at *attempt, provider, assertion string, from Client) (Tokens, error) {
 	p, known := u.provider(provider)
-	if !known || p.Redirect == nil || !p.Unsolicited {
+	if !known || p.Unsolicited == nil {
 		return Tokens{}, &RefusedError{Reason: registry.ReasonAssertionUnexpected}
 	}
 	at.step("the person began at the provider")
-	a, err := p.Redirect.Complete(ctx, Flow{}, callback)
+	a, err := p.Unsolicited.Unsolicited(ctx, assertion)
 	a.Provider = p.Key
 	if err != nil {
 		at.saw(a)

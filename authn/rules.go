@@ -52,8 +52,8 @@ type Provider struct {
 	// Stateless says that the site may not bring back the state: then the flow
 	// is found by the browser and the path.
 	Stateless bool
-	// Unsolicited lets people begin at the site instead of here.
-	Unsolicited bool
+	// Unsolicited, unless nil, lets people begin at the site instead of here.
+	Unsolicited UnsolicitedProvider
 }
 
 // fold makes the keys of a role map, or a group, comparable.

@@ -79,7 +79,7 @@ func (s *Server) sso(v *visit) error {
 		return s.beginAt(v, jwt, "")
 	}
 	err := s.completeAt(v, jwt)
-	if unexpected(err) && p.Unsolicited && q.Has("jwt") {
+	if unexpected(err) && p.Unsolicited != nil && q.Has("jwt") {
 		return s.goOn(v, q)
 	}
 	return err
@@ -98,11 +98,11 @@ func (s *Server) ssoPost(v *visit) error {
 	}
 	form := v.r.PostForm
 	switch {
-	case v.foreign != nil && (form.Has("state") || p.Unsolicited):
+	case v.foreign != nil && (form.Has("state") || p.Unsolicited != nil):
 		return s.goOn(v, form)
 	case v.foreign != nil:
 		return errForeign
-	case form.Has("state") || !p.Unsolicited:
+	case form.Has("state") || p.Unsolicited == nil:
 		l, err := s.Users.Complete(v.ctx, jwt, form, value(v.r, s.Cookies.flow()), s.where(v))
 		if err != nil {
 			return err
@@ -110,11 +110,11 @@ func (s *Server) ssoPost(v *visit) error {
 		s.landed(v, l)
 		return nil
 	}
-	l, err := s.Users.Unsolicited(v.ctx, jwt, form, s.where(v))
+	t, err := s.Users.Unsolicited(v.ctx, jwt, form.Get("jwt"), s.where(v))
 	if err != nil {
 		return err
 	}
-	s.landed(v, l)
+	s.landed(v, authn.Landing{Tokens: t, BackTo: form.Get("return_to")})
 	return nil
 }
 
