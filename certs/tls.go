@@ -13,6 +13,7 @@ import (
 type TLS struct {
 	Certificate tls.Certificate       // the server's own
 	Roots       []*x509.Certificate   // authorities whose device certificates are taken
+	Proxies     []*x509.Certificate   // authorities whose certificates prove a proxy, and never a device
 	Require     bool                  // a connection without a certificate is refused
 	Now         func() time.Time      // default time.Now
 	Refused     func(*UntrustedError) // called for every certificate refused; may be nil
@@ -33,12 +34,11 @@ func (e *UntrustedError) Unwrap() error { return e.Err }
 // of the roots. The check runs in VerifyConnection and not in the handshake's
 // own verification, because that is skipped when a session is resumed.
 //
-// So on any connection of this configuration, PeerCertificates[0] is verified.
+// So on any connection of this configuration, PeerCertificates[0] is verified. With
+// Proxies it may be a proxy's: whoever takes certificates for devices asks first
+// (Signed).
 func (t TLS) Config() *tls.Config {
-	roots := x509.NewCertPool()
-	for _, c := range t.Roots {
-		roots.AddCert(c)
-	}
+	roots, proxies := Pool(t.Roots), Pool(t.Proxies)
 	now := t.Now
 	if now == nil {
 		now = time.Now
@@ -57,6 +57,9 @@ func (t TLS) Config() *tls.Config {
 				return nil
 			}
 			err := verify(s.PeerCertificates, roots, now())
+			if err != nil && len(t.Proxies) > 0 && Signed(s.PeerCertificates, proxies, now()) {
+				return nil
+			}
 			if err != nil && t.Refused != nil {
 				t.Refused(err)
 			}
@@ -66,6 +69,20 @@ func (t TLS) Config() *tls.Config {
 			return nil
 		},
 	}
+}
+
+// Pool is a set of authorities.
+func Pool(roots []*x509.Certificate) *x509.CertPool {
+	pool := x509.NewCertPool()
+	for _, c := range roots {
+		pool.AddCert(c)
+	}
+	return pool
+}
+
+// Signed reports whether a client's chain leads to one of the roots at that time.
+func Signed(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) bool {
+	return len(chain) > 0 && verify(chain, roots, now) == nil
 }
 
 func verify(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) *UntrustedError {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -38,6 +40,13 @@ func (s *Server) admit(ctx context.Context, rt route, c *call) error {
 		if err := new(http.CrossOriginProtection).Check(r); err != nil {
 			return fmt.Errorf("%w: %w", errCrossOrigin, err)
 		}
+	}
+	vouched, present, err := s.Users.FromRequest(ctx, r, c.where())
+	if err != nil {
+		return err
+	}
+	if present {
+		c.person = vouched
 	}
 	if rt.need == anybody {
 		return nil
@@ -75,8 +84,10 @@ func (rt route) open(p authn.Person) error {
 	return nil
 }
 
-// identify finds out who asks.
+// identify finds out who asks: by a token, by a cookie, or by what a trusted
+// proxy says, and all that is shown must name one person.
 func (s *Server) identify(ctx context.Context, c *call) (err error) {
+	vouched := c.person.User.ID
 	text, err := bearer(c.request)
 	if errors.Is(err, errNoToken) && s.Cookie != "" {
 		cookie, e := c.request.Cookie(s.Cookie)
@@ -84,11 +95,37 @@ func (s *Server) identify(ctx context.Context, c *call) (err error) {
 			text, err = cookie.Value, nil
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoToken) && vouched != "":
+		return nil
+	case errors.Is(err, errNoToken) && s.Open && ofThisMachine(c.request):
+		c.person = authn.Person{User: registry.User{Username: "everybody", Role: registry.Owner, Status: registry.Enabled}, Fresh: true}
+		return nil
+	case err != nil:
 		return err
 	}
-	c.person, err = s.Users.Verify(ctx, text)
-	return err
+	if c.person, err = s.Users.Verify(ctx, text); err != nil {
+		return err
+	}
+	if vouched != "" && vouched != c.person.User.ID {
+		return &authn.RefusedError{Reason: registry.ReasonConflictingEvidence, User: c.person.User.ID}
+	}
+	return nil
+}
+
+// ofThisMachine reports whether a request came over loopback to a name of this
+// machine: a page of another site, whose name may lead here, does not.
+func ofThisMachine(r *http.Request) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }
 
 // bearer returns the token of the Authorization header.

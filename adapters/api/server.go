@@ -72,6 +72,9 @@ type Server struct {
 
 	// SelfRegister lets strangers create accounts, which have no role.
 	SelfRegister bool
+	// Open makes everybody an owner who comes from this machine and sends no
+	// token (seed 1's REQUIRE_USER_AUTHENTICATION=0).
+	Open bool
 	// Cookie names the cookie that may hold an access token. Empty: none.
 	Cookie string
 	// ClientIP tells where a request comes from; nil takes the peer address.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -54,6 +55,7 @@ type Config struct {
 	SelfRegister                             bool
 	AccessTTL                                time.Duration
 	PasswordMinLength                        int
+	People                                   people
 
 	LogLevel, LogFormat string
 }
@@ -103,6 +105,8 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.DurationVar(&c.AccessTTL, "auth-session-access-ttl", 15*time.Minute, "life of an access token, at most 1h")
 	f.IntVar(&c.PasswordMinLength, "auth-local-password-min-length", 15, "least characters of a password, at least 8")
 
+	c.People.flags(f)
+
 	f.StringVar(&c.LogLevel, "log-level", "info", "`level` of the log: debug, info, warn, error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
 	return f
@@ -111,7 +115,6 @@ func (c *Config) flags() *pflag.FlagSet {
 // aliases are names that other products gave to the same settings.
 var aliases = map[string]string{
 	"AUTH":                         "auth",
-	"ALLOW_SELF_REGISTRATIONS":     "auth-local-self-register",
 	"MG_USERS_ALLOW_SELF_REGISTER": "auth-local-self-register",
 }
 
@@ -129,23 +132,21 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 	byFlag := map[string]given{}
 	names := map[string]string{}
 	f.VisitAll(func(flag *pflag.Flag) { names[envName(flag.Name)] = flag.Name })
-	for alias, flag := range aliases {
-		names[alias] = flag
-	}
+	maps.Copy(names, aliases)
+	maps.Copy(names, providerAliases)
 	var problems []error
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		flag, known := names[name]
-		if !known {
-			if strings.HasPrefix(name, envPrefix) && !clientVariables[name] {
-				problems = append(problems, fmt.Errorf("%s is no setting; see postern config docs", name))
+		flags, known := names[name]
+		if !known && strings.HasPrefix(name, envPrefix) && !clientVariables[name] {
+			problems = append(problems, fmt.Errorf("%s is no setting; see postern config docs", name))
+		}
+		for flag := range strings.FieldsSeq(flags) { // a name may stand for several
+			if other, twice := byFlag[flag]; twice && other.value != value {
+				problems = append(problems, fmt.Errorf("%s and %s are the same setting with different values; give one", other.name, name))
 			}
-			continue
+			byFlag[flag] = given{name, value}
 		}
-		if other, twice := byFlag[flag]; twice && other.value != value {
-			problems = append(problems, fmt.Errorf("%s and %s are the same setting with different values; give one", other.name, name))
-		}
-		byFlag[flag] = given{name, value}
 	}
 	for flag, g := range byFlag {
 		if f.Changed(flag) {
@@ -162,7 +163,7 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 var secretFlags = map[string]bool{"secret-key": true, "owner-password": true, "database-url": true, "nats-url": true}
 
 func shown(flag, value string) string {
-	if secretFlags[flag] {
+	if secretFlags[flag] || slices.Contains(providerSecrets, flag) {
 		return "[redacted]"
 	}
 	return value
@@ -240,6 +241,7 @@ func (c *Config) Validate() error {
 	if (c.OwnerEmail == "") != (c.OwnerPassword == "") {
 		wrong("owner-email", "and %s belong together; give both or neither", envName("owner-password"))
 	}
+	c.People.validate(c, wrong)
 	if _, err := c.logLevel(); err != nil {
 		wrong("log-level", "is %q; give debug, info, warn or error", c.LogLevel)
 	}

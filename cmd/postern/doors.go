@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +20,9 @@ import (
 	"github.com/postern-io/postern/adapters/api"
 	"github.com/postern-io/postern/adapters/httpd"
 	"github.com/postern-io/postern/adapters/mqtt"
+	"github.com/postern-io/postern/adapters/signin"
 	"github.com/postern-io/postern/adapters/ws"
+	"github.com/postern-io/postern/certs"
 )
 
 // packetRoom is what an MQTT packet has beside its payload: topic and
@@ -33,7 +37,7 @@ func (h *house) open(c *Config) ([]door, error) {
 	sockets := &ws.Server{Gateway: h.gateway, Log: h.log, MaxPayload: c.MaxPayload}
 	manage := h.api(c)
 
-	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(manage)}
+	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(c, manage), proxies: certs.Pool(h.proxies)}
 	people := devices
 	if c.Auth == "x509" {
 		people = &web{rest: devices.rest} // plain text is for people alone
@@ -88,6 +92,7 @@ func closeWeb(s *http.Server, publish *httpd.Server, sockets *ws.Server) func(co
 type web struct {
 	publish, sockets, mqtt http.Handler // nil: closed here
 	rest                   http.Handler
+	proxies                *x509.CertPool
 }
 
 func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
@@ -109,13 +114,33 @@ func (w *web) serve(rw http.ResponseWriter, r *http.Request, to http.Handler) {
 		http.Error(rw, "this door opens over TLS, with a client certificate", http.StatusForbidden)
 		return
 	}
-	to.ServeHTTP(rw, r)
+	to.ServeHTTP(rw, w.withoutProxy(r))
+}
+
+// withoutProxy hides a proxy's certificate from the doors of devices: its
+// authority vouches for proxies alone.
+func (w *web) withoutProxy(r *http.Request) *http.Request {
+	if r.TLS == nil || !certs.Signed(r.TLS.PeerCertificates, w.proxies, time.Now()) {
+		return r
+	}
+	bare, state := *r, *r.TLS
+	state.PeerCertificates, state.VerifiedChains = nil, nil
+	bare.TLS = &state
+	return &bare
 }
 
 // rest is everything that is no device door.
-func (h *house) rest(manage http.Handler) http.Handler {
+func (h *house) rest(c *Config, manage http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", manage)
+	browsers := &signin.Server{
+		Users: h.users, Cookies: h.cookies(c), Log: h.log, NewID: uuid.NewString,
+		UI: c.People.UI, ErrorUI: cmp.Or(c.People.ErrorUI, c.People.UI), ClientIP: h.clientIP,
+	}
+	door := browsers.Handler()
+	for _, pattern := range signin.Patterns() {
+		mux.Handle(pattern, door)
+	}
 	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/jwk-set+json")
 		w.Header().Set("Cache-Control", "public, max-age=300")
@@ -124,6 +149,11 @@ func (h *house) rest(manage http.Handler) http.Handler {
 		}
 	})
 	return mux
+}
+
+// cookies are those of the site that people reach.
+func (h *house) cookies(c *Config) signin.Cookies {
+	return signin.Cookies{Secure: strings.HasPrefix(c.publicURL(), "https:")}
 }
 
 // api is the management API.
@@ -136,6 +166,7 @@ func (h *house) api(c *Config) http.Handler {
 		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Explain: h.gateway,
 		Certs: h.ca, SetUp: h.setUp,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
+		Cookie: h.cookies(c).Access(), ClientIP: h.clientIP, Open: !c.People.Required,
 		Observe: func(route string, status int, took time.Duration) {
 			requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
 		},

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -43,6 +45,8 @@ type house struct {
 	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
 	notices  *notices
 	setUp    *setUp
+	proxies  []*x509.Certificate        // whose certificates prove a proxy
+	clientIP func(*http.Request) string // behind trusted proxies; nil: the peer
 }
 
 // build opens the store and the bus and wires the rooms; nothing listens yet.
@@ -98,8 +102,13 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err != nil {
 		return h, err
 	}
+	providers, err := h.providers(c)
+	if err != nil {
+		return h, err
+	}
 	h.users = authn.NewUsers(authn.UsersConfig{
-		Accounts: h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
+		Providers: providers,
+		Accounts:  h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
 		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store,
 		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, NewID: uuid.NewString, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: c.publicURL(), Audience: "postern", Life: c.AccessTTL, Now: time.Now, Keys: keys},
@@ -119,7 +128,10 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err := errors.Join(h.notices.listen(ctx), h.nodes.Join()); err != nil {
 		return h, err
 	}
-	return h, h.firstOwner(ctx, c)
+	if err := h.firstOwner(ctx, c); err != nil {
+		return h, err
+	}
+	return h, h.ownersGetIn(ctx, providers)
 }
 
 func databaseURL(c *Config) string {
@@ -154,13 +166,23 @@ func (h *house) transport(c *Config) error {
 		}
 		roots = append(roots, more...)
 	}
+	if c.People.Header.ProxyCA != "" {
+		if h.proxies, err = certs.ReadCertificates(c.People.Header.ProxyCA); err != nil {
+			return err
+		}
+		for _, p := range h.proxies {
+			if slices.ContainsFunc(roots, p.Equal) {
+				return &usageError{fmt.Errorf("%s must not hold an authority of device certificates: every device would be a proxy", envName("auth-header-proxy-client-ca"))}
+			}
+		}
+	}
 	refused := func(via string) func(*certs.UntrustedError) {
 		return func(err *certs.UntrustedError) {
 			h.gateway.Metrics.RefusedFor(via, err.Reason)
 			h.log.Info("certificate refused", "adapter", via, "reason", err.Reason, "err", err.Err)
 		}
 	}
-	h.tls = certs.TLS{Certificate: pair, Roots: roots, Refused: refused("http")}.Config()
+	h.tls = certs.TLS{Certificate: pair, Roots: roots, Proxies: h.proxies, Refused: refused("http")}.Config()
 	h.tls.NextProtos = []string{"http/1.1"}
 	h.mqttTLS = certs.TLS{Certificate: pair, Roots: roots, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
 	return nil

@@ -10,11 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/ldap"
 	"github.com/postern-io/postern/certs"
 	"github.com/postern-io/postern/registry"
 )
@@ -46,6 +48,13 @@ func (h *house) firstOwner(ctx context.Context, c *Config) error {
 	}
 	if has {
 		return h.setUp.forget()
+	}
+	if name := c.People.LDAP.OwnerAccount; name != "" && slices.Contains(c.People.Providers, ldap.Name) {
+		_, err := h.registry.CreateFirstOwner(ctx, registry.User{Username: name, Provider: ldap.Name})
+		if errors.Is(err, registry.ErrExists) { // another node was first
+			err = nil
+		}
+		return err
 	}
 	if c.OwnerEmail == "" {
 		return h.setUp.offer()
