@@ -75,7 +75,7 @@ func KindOf(err error) Kind {
 		return Exists
 	case errors.Is(err, registry.ErrFrozen), errors.Is(err, registry.ErrLastOwner):
 		return Conflict
-	case errors.Is(err, registry.ErrUnavailable), errors.Is(err, messaging.ErrUnavailable),
+	case errors.Is(err, registry.ErrUnavailable), errors.Is(err, messaging.ErrUnavailable), errors.Is(err, authn.ErrProvider),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return Unavailable
 	}

@@ -67,22 +67,37 @@ type server struct {
 // nothing but what is given and what every process needs.
 func newServer(t *testing.T, env ...string) *server {
 	t.Helper()
+	s := reserve(t)
+	s.up(env...)
+	return s
+}
+
+// reserve chooses the ports of a server that is not started yet, for tests in
+// which somebody else must know its address first.
+func reserve(t *testing.T) *server {
+	t.Helper()
 	ports := freePorts(t, 6)
 	s := &server{t: t, dir: t.TempDir(), mqtt: ports[0], mqtts: ports[1], http: ports[2], https: ports[3], nats: ports[4], opsP: ports[5]}
-	s.env = append([]string{
+	s.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "GORACE=halt_on_error=1",
 		"POSTERN_MQTT_ADDR=127.0.0.1:" + s.mqtt, "POSTERN_MQTTS_ADDR=127.0.0.1:" + s.mqtts,
 		"POSTERN_HTTP_ADDR=127.0.0.1:" + s.http, "POSTERN_HTTPS_ADDR=127.0.0.1:" + s.https,
 		"POSTERN_NATS_ADDR=127.0.0.1:" + s.nats, "POSTERN_OPS_ADDR=127.0.0.1:" + s.opsP,
-	}, env...)
+	}
+	return s
+}
+
+// up starts a reserved server with more settings.
+func (s *server) up(env ...string) {
+	s.t.Helper()
+	s.env = append(s.env, env...)
 	s.start()
-	t.Cleanup(func() {
+	s.t.Cleanup(func() {
 		s.stop(syscall.SIGTERM)
-		if t.Failed() {
-			t.Logf("the server's log:\n%s", s.logged())
+		if s.t.Failed() {
+			s.t.Logf("the server's log:\n%s", s.logged())
 		}
 	})
-	return s
 }
 
 // freePorts returns ports that were free a moment ago on loopback.
@@ -126,6 +141,17 @@ func (s *server) start() {
 		}
 		return nil
 	})
+}
+
+// serveOnce runs a server that is expected to end by itself and returns what it
+// said.
+func (s *server) serveOnce(env ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, built, "serve")
+	cmd.Dir, cmd.Env = s.dir, append(s.env, env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }
 
 // stop ends the server by a signal and returns its exit.
