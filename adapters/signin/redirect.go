@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/sso"
 	"github.com/postern-io/postern/registry"
 )
 
 const (
 	google = "google"
-	jwt    = "jwt"
 	lab    = "lab"
 
 	flowLife = 10 * time.Minute // of the cookie; authn keeps the flow as long
@@ -67,29 +67,29 @@ func (s *Server) completeAt(v *visit, provider string) error {
 	return nil
 }
 
-// sso is seed 3's endpoint: without a token it sends the browser to the
+// company is seed 3's endpoint: without a token it sends the browser to the
 // identity provider, with one it signs in.
-func (s *Server) sso(v *visit) error {
-	p, known := s.provider(jwt)
+func (s *Server) company(v *visit) error {
+	p, known := s.provider(sso.Key)
 	q := v.r.URL.Query()
 	switch {
 	case !known:
 		return errNotSet
 	case !q.Has("jwt") && !q.Has("code") && !q.Has("error"):
-		return s.beginAt(v, jwt, "")
+		return s.beginAt(v, sso.Key, "")
 	}
-	err := s.completeAt(v, jwt)
+	err := s.completeAt(v, sso.Key)
 	if unexpected(err) && p.Unsolicited != nil && q.Has("jwt") {
 		return s.goOn(v, q)
 	}
 	return err
 }
 
-// ssoPost takes the token in a form, which keeps it out of logs and histories.
+// companyForm takes the token in a form, which keeps it out of logs and histories.
 // When another site sends the form, the browser shows no cookie of ours with
 // it; a page of ours then sends the same from here.
-func (s *Server) ssoPost(v *visit) error {
-	p, known := s.provider(jwt)
+func (s *Server) companyForm(v *visit) error {
+	p, known := s.provider(sso.Key)
 	if !known {
 		return errNotSet
 	}
@@ -103,14 +103,14 @@ func (s *Server) ssoPost(v *visit) error {
 	case v.foreign != nil:
 		return errForeign
 	case form.Has("state") || p.Unsolicited == nil:
-		l, err := s.Users.Complete(v.ctx, jwt, form, value(v.r, s.Cookies.flow()), s.where(v))
+		l, err := s.Users.Complete(v.ctx, sso.Key, form, value(v.r, s.Cookies.flow()), s.where(v))
 		if err != nil {
 			return err
 		}
 		s.landed(v, l)
 		return nil
 	}
-	t, err := s.Users.Unsolicited(v.ctx, jwt, form.Get("jwt"), s.where(v))
+	t, err := s.Users.Unsolicited(v.ctx, sso.Key, form.Get("jwt"), s.where(v))
 	if err != nil {
 		return err
 	}

@@ -53,8 +53,8 @@ var routes = []route{
 	{"GET /oauth/login/{provider}", (*Server).begin, false},
 	{"GET /oauth/callback/{provider}", (*Server).complete, false},
 	{"GET /google-callback", (*Server).completeGoogle, false}, // seed 5 names both
-	{"GET /auth/sso", (*Server).sso, false},
-	{"POST /auth/sso", (*Server).ssoPost, true},
+	{"GET /auth/sso", (*Server).company, false},
+	{"POST /auth/sso", (*Server).companyForm, true},
 	{"GET /api/auth/oidc/enabled", (*Server).labEnabled, false}, // seed 4
 	{"GET /api/auth/oidc/login", (*Server).labLogin, false},
 	{"GET /api/auth/oidc/callback", (*Server).labCallback, false},
