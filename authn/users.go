@@ -250,6 +250,9 @@ func (u *Users) Issue(ctx context.Context, login, pass string, from Client) (Tok
 }
 
 func (u *Users) issue(ctx context.Context, at *attempt, login, pass string, from Client) (Tokens, error) {
+	if slices.ContainsFunc(u.Providers, func(p Provider) bool { return p.Request != nil }) {
+		at.event.Details["fallback"] = "password" // beside a proxy that names people
+	}
 	if err := u.throttled(ctx, login, from.IP); err != nil {
 		return Tokens{}, err
 	}
