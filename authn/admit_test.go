@@ -483,7 +483,7 @@ func TestPasswordProviders(t *testing.T) {
 	if p, err := try("dora", passphrase); err != nil || p.Session.Provider != "ldap" || p.User.Username != "dora" {
 		t.Errorf("the directory: %+v, %v", p, err)
 	}
-	if p, err := try("jane", passphrase); err != nil || p.Session.Provider != "local" || p.User.ID != jane.ID {
+	if p, err := try("jane", passphrase); err != nil || p.Session.Provider != registry.LocalProvider || p.User.ID != jane.ID {
 		t.Errorf("local: %+v, %v", p, err)
 	}
 	_, err := try("jane", "wrong")
@@ -532,6 +532,45 @@ func TestAwaitedAccount(t *testing.T) {
 	}
 	if u := in("uuid-2"); u.ID == chief.ID {
 		t.Error("a second entry of that name got the owner's account")
+	}
+}
+
+// A name that people choose for themselves at a provider claims no account, not
+// even one of that provider which lost its identity.
+func TestNameClaimsNothing(t *testing.T) {
+	o, said := with(t, authn.Rules{Provision: true})
+	p, err := o.come(t, "oidc", said, ann())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.registry.Link(t.Context(), registry.LinkedIdentity{Provider: "lab", Subject: "x", User: p.User.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.registry.Unlink(t.Context(), p.User.ID, "oidc", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.store.Update(t.Context(), func(tx registry.Tx) error { return tx.DeleteIdentity(t.Context(), p.User.ID, "lab", "x") }); err != nil {
+		t.Fatal(err)
+	}
+	other, err := o.come(t, "oidc", said, authn.Assertion{Subject: "2", Login: "ann"})
+	if err != nil || other.User.ID == p.User.ID {
+		t.Errorf("got the account %v, %v", other.User.Username, err)
+	}
+}
+
+// Users.md §2.8, row 11: names that a product would cut to one stay two people.
+func TestLikeNamesStayApart(t *testing.T) {
+	o, said := with(t, authn.Rules{Provision: true})
+	ids := map[registry.UserID]bool{}
+	for i, email := range []string{"a-very-long-name-indeed@x.example.com", "a.very.long.name.indeed@x.example.com", "A-very-long-name-indeed@y.example.com"} {
+		p, err := o.come(t, "oidc", said, authn.Assertion{Subject: string(rune('a' + i)), Email: email, EmailVerified: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[p.User.ID] = true
+	}
+	if len(ids) != 3 {
+		t.Errorf("three people have %d accounts", len(ids))
 	}
 }
 
