@@ -29,6 +29,9 @@ func (p *Persons) PublishAs(ctx context.Context, token, topic string, m *messagi
 	if err != nil {
 		return 0, err
 	}
+	if person.Only != "" { // something else comes first
+		return 0, &authz.DeniedError{Reason: person.Only}
+	}
 	t, err := messaging.ParseTopic(topic)
 	if err != nil {
 		return 0, err

@@ -131,7 +131,7 @@ func (u *Users) ended(ctx context.Context, a *attempt, t Tokens, err error) (Tok
 		if t.User != "" {
 			e.Actor, e.Object = t.User, string(t.Session)
 		}
-		log.Info(e.Action, "user", t.User, "session", t.Session)
+		log.Info(e.Action, "user", e.Actor, "session", t.Session)
 	case errors.As(err, &refused):
 		e.Outcome, e.Reason = registry.AuditRefused, refused.Reason
 		if refused.User != "" {
@@ -165,6 +165,13 @@ func (u *Users) ended(ctx context.Context, a *attempt, t Tokens, err error) (Tok
 		return Tokens{}, auditErr
 	}
 	return t, err
+}
+
+// settled is ended for what signs nobody in. The actor, and the object when that
+// is another, are those of the event.
+func (u *Users) settled(ctx context.Context, a *attempt, err error) error {
+	_, err = u.ended(ctx, a, Tokens{}, err)
+	return err
 }
 
 // record adds an event to the audit trail.

@@ -40,8 +40,12 @@ var throttles = []throttle{
 
 // throttled returns a *LimitedError while any of the keys has to wait.
 func (u *Users) throttled(ctx context.Context, login, ip string) error {
+	return u.throttledBy(ctx, throttles, login, ip)
+}
+
+func (u *Users) throttledBy(ctx context.Context, ts []throttle, login, ip string) error {
 	now := u.Now()
-	for _, t := range throttles {
+	for _, t := range ts {
 		c, err := u.Throttles.Throttle(ctx, t.key(loginKey(login), ip))
 		if err != nil {
 			return err
@@ -56,8 +60,12 @@ func (u *Users) throttled(ctx context.Context, login, ip string) error {
 // failed counts a failure. Past the free ones each doubles the wait, from one
 // second up to maxBlock.
 func (u *Users) failed(ctx context.Context, login, ip string) error {
+	return u.failedBy(ctx, throttles, login, ip)
+}
+
+func (u *Users) failedBy(ctx context.Context, ts []throttle, login, ip string) error {
 	now := u.Now()
-	for _, t := range throttles {
+	for _, t := range ts {
 		key := t.key(loginKey(login), ip)
 		c, err := u.Throttles.CountFailure(ctx, key, now, throttleWindow)
 		if err != nil {

@@ -22,6 +22,9 @@ import (
 type Accounts interface {
 	CreateUser(ctx context.Context, by registry.UserID, u registry.User) (registry.User, error)
 	UpdateUser(ctx context.Context, by, id registry.UserID, edit func(*registry.User) error) (registry.User, error)
+	// UpdatePassword is UpdateUser that ends all sessions but one with the change,
+	// and with keys all API keys.
+	UpdatePassword(ctx context.Context, by, id registry.UserID, except registry.SessionID, keys bool, edit func(*registry.User) error) (registry.User, error)
 }
 
 // Sessions ends sign-ins, so that every node hears of it.
@@ -86,6 +89,7 @@ type UsersConfig struct {
 	Throttles Throttles
 	Audit     Auditor
 	Factors   SecondFactors // nil: there are none
+	Mail      Mailer        // nil: no mail is sent
 
 	// Providers are the ways to sign in, in the order in which a password is
 	// tried; nil means local passwords alone.

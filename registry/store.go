@@ -187,6 +187,10 @@ type SessionRevoker interface {
 	// RevokeSessions ends all sessions of the user but the one named, which
 	// may be empty.
 	RevokeSessions(ctx context.Context, user UserID, except SessionID, at time.Time) error
+	// RevokeAPIKeys ends all API keys of the user.
+	RevokeAPIKeys(ctx context.Context, user UserID, at time.Time) error
+	// DropFactors removes all second factors of the user.
+	DropFactors(ctx context.Context, user UserID) error
 }
 
 // A Purger removes what has had its time.

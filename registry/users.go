@@ -94,6 +94,12 @@ func (r *Registry) HasOwner(ctx context.Context) (bool, error) {
 // status Deleted keeps it for DeletedFor. The last enabled owner stays one
 // (ErrLastOwner), whoever else tries the same at the same time.
 func (r *Registry) UpdateUser(ctx context.Context, by UserID, id UserID, edit func(*User) error) (User, error) {
+	return r.updateUser(ctx, by, id, edit, nil)
+}
+
+// updateUser is UpdateUser; also, unless it is nil, happens with the change or
+// not at all.
+func (r *Registry) updateUser(ctx context.Context, by UserID, id UserID, edit func(*User) error, also func(Tx, time.Time) error) (User, error) {
 	var u User
 	err := r.update(ctx, func(tx Tx) ([]Change, error) {
 		// Taken first and by every change of a user, so that the order of
@@ -136,6 +142,11 @@ func (r *Registry) UpdateUser(ctx context.Context, by UserID, id UserID, edit fu
 		}
 		if old.Status == Enabled && u.Status != Enabled {
 			if err := tx.RevokeSessions(ctx, id, "", now); err != nil {
+				return nil, err
+			}
+		}
+		if also != nil {
+			if err := also(tx, now); err != nil {
 				return nil, err
 			}
 		}

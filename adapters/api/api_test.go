@@ -39,6 +39,7 @@ type site struct {
 	handler http.Handler
 	store   *store.Store
 	log     *bytes.Buffer
+	mail    postbox
 
 	owner, admin, editor, viewer, stranger string // access tokens
 	users                                  map[string]registry.User
@@ -206,7 +207,7 @@ func openSite(t testing.TB, url string) *site {
 	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s,
 		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
 	s.handler = s.api.Handler()
-
+	users.Mail = &s.mail
 	return s
 }
 

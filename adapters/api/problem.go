@@ -18,7 +18,6 @@ var (
 	errMediaType   = errors.New("not application/json")
 	errMethod      = errors.New("no such method here")
 	errCrossOrigin = errors.New("cross-origin request")
-	errNoMail      = errors.New("mail is not configured")
 	errOldPassword = errors.New("wrong old password")
 
 	errPasswordFirst  = errors.New("the password must be changed first")
@@ -54,7 +53,7 @@ var errorProblems = []struct {
 	{errMalformed, problem{400, ErrorErrorMalformedRequest, "The body is not the JSON that is expected here.", 0}},
 	{errMediaType, problem{415, ErrorErrorUnsupportedMediaType, "Send the body as application/json.", 0}},
 	{errMethod, problem{405, ErrorErrorMethodNotAllowed, "This path does not have that method.", 0}},
-	{errNoMail, problem{501, ErrorErrorMailNotConfigured, "Mail is not configured on this server, so passwords cannot be reset by mail.", 0}},
+	{authn.ErrNoMail, problem{501, ErrorErrorMailNotConfigured, "Mail is not configured on this server, so no key can be sent.", 0}},
 }
 
 // kindProblems are all other outcomes.
@@ -110,6 +109,8 @@ func problemOf(method string, err error) problem {
 		p.message = registry.ErrLastOwner.Error()
 	case errors.As(err, &refused) && refused.Reason == registry.ReasonSetUpToken:
 		p.message = "The set-up token is wrong, used or too old."
+	case errors.As(err, &refused) && refused.Reason == registry.ReasonKeyInvalid:
+		p.message = "The key is wrong, used or too old. Ask for another."
 	case errors.As(err, &limited) && limited.RetryAfter > 0:
 		p.retryAfter = limited.RetryAfter
 	}

@@ -47,7 +47,7 @@ var routes = []route{
 	{"GET", "/users/{user}", authz.UserView, (*Server).viewUser, orSelf},
 	{"PATCH", "/users/{user}", authz.UserUpdate, (*Server).updateUser, orSelf},
 	{"PATCH", "/users/{user}/username", authz.UserUpdate, (*Server).updateUsername, orSelf},
-	{"PATCH", "/users/{user}/email", authz.UserUpdate, (*Server).updateEmail, orSelf},
+	{"PATCH", "/users/{user}/email", authz.UserUpdate, (*Server).updateEmail, orSelf | fresh},
 	{"PATCH", "/users/{user}/tags", authz.UserUpdate, (*Server).updateUserTags, orSelf},
 	{"PATCH", "/users/{user}/picture", authz.UserUpdate, (*Server).updatePicture, orSelf},
 	{"PATCH", "/users/{user}/role", authz.UserRole, (*Server).updateUserRole, 0},
@@ -56,7 +56,12 @@ var routes = []route{
 	{"DELETE", "/users/{user}", authz.UserDelete, (*Server).deleteUser, 0},
 	{"POST", "/setup", anybody, (*Server).setUp, 0}, // the token says who
 	{"POST", "/password/reset-request", anybody, (*Server).requestPasswordReset, 0},
-	{"PUT", "/password/reset", anybody, (*Server).resetPassword, 0},
+	{"PUT", "/password/reset", anybody, (*Server).resetPassword, 0},               // the key says who
+	{"POST", "/users/verify-email", anybody, (*Server).verifyEmail, 0},            // the same
+	{"POST", "/users/invitations/accept", anybody, (*Server).acceptInvitation, 0}, // the same
+	{"POST", "/users/tokens/recover", anybody, (*Server).recoverToken, 0},         // the same
+	{"POST", "/users/{user}/invite", authz.UserUpdate, (*Server).inviteUser, 0},
+	{"PATCH", "/users/{user}/secret", authz.UserUpdate, (*Server).setPassword, fresh},
 
 	{"POST", "/domains", authz.DomainCreate, (*Server).createDomain, 0},
 	{"GET", "/domains", signedIn, (*Server).listDomains, 0}, // the caller's

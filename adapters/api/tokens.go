@@ -49,25 +49,6 @@ func (s *Server) revokeToken(ctx context.Context, c *call) (answer, error) {
 	return done(s.Users.Revoke(ctx, text))
 }
 
-// Mail comes with password recovery, an issue of its own. Until then these two
-// say so, whoever asks and whatever the address.
-
-func (s *Server) requestPasswordReset(_ context.Context, c *call) (answer, error) {
-	var in ResetRequest
-	if err := c.body(&in); err != nil {
-		return answer{}, err
-	}
-	return answer{}, errNoMail
-}
-
-func (s *Server) resetPassword(_ context.Context, c *call) (answer, error) {
-	var in Reset
-	if err := c.body(&in); err != nil {
-		return answer{}, err
-	}
-	return answer{}, errNoMail
-}
-
 // where tells authn where a sign-in comes from.
 func (c *call) where() authn.Client {
 	return adapters.ClientOf(c.request, c.from, "api", c.id)

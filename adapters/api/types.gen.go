@@ -508,6 +508,12 @@ func (e ListClientsParamsStatus) Valid() bool {
 	}
 }
 
+// Acceptance defines model for Acceptance.
+type Acceptance struct {
+	Password string `json:"password"`
+	Token    string `json:"token"`
+}
+
 // Certificate defines model for Certificate.
 type Certificate struct {
 	// Ca The authority that signed it, PEM.
@@ -840,9 +846,16 @@ type NewUser struct {
 	Tags Tags `json:"tags,omitempty"`
 }
 
+// OneTimeKey defines model for OneTimeKey.
+type OneTimeKey struct {
+	Token string `json:"token"`
+}
+
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
 	NewSecret string `json:"new_secret"`
+
+	// OldSecret Empty only a short time after signing in with a key from the host.
 	OldSecret string `json:"old_secret"`
 }
 
@@ -887,6 +900,11 @@ type Role string
 type RoleChange struct {
 	// Role Empty for none.
 	Role Role `json:"role"`
+}
+
+// SecretChange defines model for SecretChange.
+type SecretChange struct {
+	NewSecret string `json:"new_secret"`
 }
 
 // SecretRotation defines model for SecretRotation.
@@ -1294,11 +1312,20 @@ type SetUpJSONRequestBody = SetUp
 // RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
 type RegisterUserJSONRequestBody = NewUser
 
+// AcceptInvitationJSONRequestBody defines body for AcceptInvitation for application/json ContentType.
+type AcceptInvitationJSONRequestBody = Acceptance
+
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange
 
 // IssueTokenJSONRequestBody defines body for IssueToken for application/json ContentType.
 type IssueTokenJSONRequestBody = SignIn
+
+// RecoverTokenJSONRequestBody defines body for RecoverToken for application/json ContentType.
+type RecoverTokenJSONRequestBody = OneTimeKey
+
+// VerifyEmailJSONRequestBody defines body for VerifyEmail for application/json ContentType.
+type VerifyEmailJSONRequestBody = OneTimeKey
 
 // UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
 type UpdateUserJSONRequestBody = UserPatch
@@ -1311,6 +1338,9 @@ type UpdateUserPictureJSONRequestBody = PictureChange
 
 // UpdateUserRoleJSONRequestBody defines body for UpdateUserRole for application/json ContentType.
 type UpdateUserRoleJSONRequestBody = RoleChange
+
+// SetPasswordJSONRequestBody defines body for SetPassword for application/json ContentType.
+type SetPasswordJSONRequestBody = SecretChange
 
 // UpdateUserTagsJSONRequestBody defines body for UpdateUserTags for application/json ContentType.
 type UpdateUserTagsJSONRequestBody = TagsChange

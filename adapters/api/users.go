@@ -10,18 +10,20 @@ import (
 )
 
 // registerUser is open to strangers when self-registration is on; then the
-// account has no role. Administrators may give one.
+// account has no role. Administrators may give one, and may leave the password to
+// the person, who is invited to choose it.
 func (s *Server) registerUser(ctx context.Context, c *call) (answer, error) {
 	switch err := s.identify(ctx, c); {
 	case errors.Is(err, errNoToken) && s.SelfRegister:
 	case err != nil:
 		return answer{}, err
 	}
-	stranger := c.person.User.ID == ""
-	if !stranger && !s.SelfRegister {
-		if err := s.People.Allow(ctx, c.person.User, authz.UserRegister, ""); err != nil {
-			return answer{}, err
-		}
+	if err := (route{}).open(c.person); err != nil {
+		return answer{}, err
+	}
+	admin := s.People.Allow(ctx, c.person.User, authz.UserRegister, "")
+	if admin != nil && !s.SelfRegister {
+		return answer{}, admin
 	}
 	var in NewUser
 	if err := c.body(&in); err != nil {
@@ -36,11 +38,17 @@ func (s *Server) registerUser(ctx context.Context, c *call) (answer, error) {
 			return answer{}, err
 		}
 	}
-	u, err := s.Users.Register(ctx, c.by(), authn.NewUser{
+	n := authn.NewUser{
 		ID: registry.UserID(in.ID), Username: in.Credentials.Username, Email: in.Email, Password: in.Credentials.Secret,
 		FirstName: in.FirstName, LastName: in.LastName, Role: role,
 		Tags: in.Tags, Metadata: registry.Metadata(in.Metadata), ProfilePicture: in.ProfilePicture,
-	})
+	}
+	var u registry.User
+	if admin == nil && n.Password == "" {
+		u, err = s.Users.Invite(ctx, c.by(), n, c.where())
+	} else if u, err = s.Users.Register(ctx, c.by(), n); err == nil && admin != nil {
+		s.Users.AskToVerify(ctx, u, c.where())
+	}
 	if err != nil {
 		return answer{}, err
 	}
@@ -108,11 +116,6 @@ func (s *Server) updateUsername(ctx context.Context, c *call) (answer, error) {
 	return s.editUser(ctx, c, &in, func(u *registry.User) error { u.Username = in.Username; return nil })
 }
 
-func (s *Server) updateEmail(ctx context.Context, c *call) (answer, error) {
-	var in EmailChange
-	return s.editUser(ctx, c, &in, func(u *registry.User) error { u.Email = in.Email; return nil })
-}
-
 func (s *Server) updateUserTags(ctx context.Context, c *call) (answer, error) {
 	var in TagsChange
 	return s.editUser(ctx, c, &in, func(u *registry.User) error { u.Tags = in.Tags; return nil })
@@ -121,16 +124,6 @@ func (s *Server) updateUserTags(ctx context.Context, c *call) (answer, error) {
 func (s *Server) updatePicture(ctx context.Context, c *call) (answer, error) {
 	var in PictureChange
 	return s.editUser(ctx, c, &in, func(u *registry.User) error { u.ProfilePicture = in.ProfilePicture; return nil })
-}
-
-func (s *Server) updateUserRole(ctx context.Context, c *call) (answer, error) {
-	var in RoleChange
-	return s.editUser(ctx, c, &in, func(u *registry.User) (err error) {
-		if u.Role, err = registry.ParseRole(string(in.Role)); err != nil {
-			return err
-		}
-		return authz.Manage(c.role, u.Role)
-	})
 }
 
 func (s *Server) enableUser(ctx context.Context, c *call) (answer, error) {
@@ -161,7 +154,15 @@ func (s *Server) editUser(ctx context.Context, c *call, in any, edit func(*regis
 			return answer{}, err
 		}
 	}
-	u, err := s.Registry.UpdateUser(ctx, c.by(), c.user, func(u *registry.User) error {
+	u, err := s.edit(ctx, c, edit)
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(userOf(u))
+}
+
+func (s *Server) edit(ctx context.Context, c *call, edit func(*registry.User) error) (registry.User, error) {
+	return s.Registry.UpdateUser(ctx, c.by(), c.user, func(u *registry.User) error {
 		if !c.self {
 			if err := authz.Manage(c.role, u.Role); err != nil {
 				return err
@@ -169,10 +170,6 @@ func (s *Server) editUser(ctx context.Context, c *call, in any, edit func(*regis
 		}
 		return edit(u)
 	})
-	if err != nil {
-		return answer{}, err
-	}
-	return ok(userOf(u))
 }
 
 func (s *Server) changePassword(ctx context.Context, c *call) (answer, error) {
