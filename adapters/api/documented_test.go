@@ -65,8 +65,8 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		switch {
 		case op.id == "registerUser":
 			r.body.(object)["credentials"] = object{"username": "bob", "secret": "short"}
-		case op.id == "listSessions":
-			r.path = "/users/sessions?user=x"
+		case op.id == "listSessions", op.id == "listIdentities":
+			r.path = op.path + "?user=x"
 		case op.id == "searchUsers":
 			r.path = "/users/search"
 		case op.id == "inviteUser":
@@ -93,6 +93,9 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 
 	case 403:
 		r.token = s.stranger
+		if routeOf(op).rules&fresh != 0 {
+			r.token = s.stale("owner")
+		}
 		if op.id == "changePassword" {
 			r.token = s.owner
 			r.body.(object)["old_secret"] = "wrong"
@@ -104,6 +107,8 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		switch op.id {
 		case "addMember":
 			r.body.(object)["user_id"] = none
+		case "unlinkIdentity":
+			r.body.(object)["subject"] = none
 		case "endSession":
 			r.path = "/users/sessions/" + none
 		default:

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/google/uuid"
 
 	"github.com/postern-io/postern/authn"
 	"github.com/postern-io/postern/registry"
@@ -65,6 +66,15 @@ func (s *site) good() map[string]func() request {
 				s.t.Fatal(err)
 			}
 			return request{"/users/sessions/" + string(sessions[0].ID) + "?user=" + string(s.users["viewer"].ID), s.owner, nil}
+		},
+		"listIdentities": as("/users/identities?user="+string(s.users["viewer"].ID), nil),
+		"unlinkIdentity": func() request {
+			for _, subject := range []string{"1", "2"} {
+				if err := s.api.Registry.Link(s.t.Context(), registry.LinkedIdentity{Provider: "oidc", Subject: subject, User: s.users["owner"].ID}); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+			return request{"/users/identities/unlink", s.owner, m{"provider": "oidc", "subject": "1"}}
 		},
 		"issueToken": func() request {
 			w := s.do("POST", "/users", "", m{"email": "carl@example.com", "credentials": m{"username": "carl", "secret": goodPassword}})
@@ -155,6 +165,33 @@ func (s *site) good() map[string]func() request {
 		"disconnectChannel":      as(channel+"/disconnect", toChannel),
 		"explain":                as(d+"/explain", m{"client_id": s.client.ID, "topic": "m/x/c/y", "action": "subscribe"}),
 	}
+}
+
+// routeOf is the route of an operation.
+func routeOf(op operation) route {
+	for _, rt := range routes {
+		if rt.method == op.method && rt.pattern == op.path {
+			return rt
+		}
+	}
+	return route{}
+}
+
+// stale returns an access token of somebody who signed in too long ago for what
+// must be fresh.
+func (s *site) stale(name string) string {
+	s.t.Helper()
+	now := s.api.Registry.Now()
+	id := registry.SessionID(uuid.NewString())
+	if err := s.store.InsertSession(s.t.Context(), registry.UserSession{ID: id, User: s.users[name].ID, Provider: registry.LocalProvider, Kind: "api",
+		CreatedAt: now, LastSeen: now, Expires: now.Add(authn.FreshFor), AuthenticatedAt: now.Add(-authn.FreshFor)}); err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := s.api.Users.Tokens.Issue(s.users[name].ID, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return text
 }
 
 func (s *site) join(name string, role registry.Role) {

@@ -41,6 +41,8 @@ var routes = []route{
 	{"PATCH", "/users/secret", signedIn, (*Server).changePassword, beforePassword | beforeFactor},
 	{"GET", "/users/sessions", signedIn, (*Server).listSessions, 0},
 	{"DELETE", "/users/sessions/{session}", signedIn, (*Server).endSession, 0},
+	{"GET", "/users/identities", signedIn, (*Server).listIdentities, 0},
+	{"POST", "/users/identities/unlink", signedIn, (*Server).unlinkIdentity, fresh},
 	{"POST", "/users/tokens/issue", anybody, (*Server).issueToken, 0},
 	{"POST", "/users/tokens/refresh", anybody, (*Server).refreshToken, 0},
 	{"POST", "/users/tokens/revoke", anybody, (*Server).revokeToken, 0},

@@ -743,6 +743,31 @@ type Explanation struct {
 	Steps  []string `json:"steps"`
 }
 
+// Identity defines model for Identity.
+type Identity struct {
+	CreatedAt time.Time `json:"created_at"`
+	Email     string    `json:"email,omitempty"`
+	LastUsed  time.Time `json:"last_used"`
+	Provider  string    `json:"provider"`
+
+	// Subject What the provider calls the person; it never changes.
+	Subject string `json:"subject"`
+}
+
+// IdentityName defines model for IdentityName.
+type IdentityName struct {
+	Provider string `json:"provider"`
+	Subject  string `json:"subject"`
+}
+
+// IdentityPage defines model for IdentityPage.
+type IdentityPage struct {
+	Identities []Identity `json:"identities"`
+	Limit      int        `json:"limit"`
+	Offset     int        `json:"offset"`
+	Total      int        `json:"total"`
+}
+
 // Member defines model for Member.
 type Member struct {
 	FirstName string `json:"first_name,omitempty"`
@@ -1192,6 +1217,12 @@ type ListUsersParamsDir string
 // ListUsersParamsStatus defines parameters for ListUsers.
 type ListUsersParamsStatus string
 
+// ListIdentitiesParams defines parameters for ListIdentities.
+type ListIdentitiesParams struct {
+	// User Id of another account (administrators)
+	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
+}
+
 // SearchUsersParams defines parameters for SearchUsers.
 type SearchUsersParams struct {
 	// Username A part of the name in any case
@@ -1311,6 +1342,9 @@ type SetUpJSONRequestBody = SetUp
 
 // RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
 type RegisterUserJSONRequestBody = NewUser
+
+// UnlinkIdentityJSONRequestBody defines body for UnlinkIdentity for application/json ContentType.
+type UnlinkIdentityJSONRequestBody = IdentityName
 
 // AcceptInvitationJSONRequestBody defines body for AcceptInvitation for application/json ContentType.
 type AcceptInvitationJSONRequestBody = Acceptance
