@@ -68,11 +68,14 @@ type Server struct {
 	Explain  Explainer
 	Certs    Issuer
 	SetUp    SetUpper
+	Audit    AuditTrail // nil: nothing is written
 	Log      *slog.Logger
 	NewID    func() string // ids of requests
 
 	// SelfRegister lets strangers create accounts, which have no role.
 	SelfRegister bool
+	// AppKey is the public key of our own application. Empty: none is right.
+	AppKey string
 	// Cookie names the cookie that may hold an access token. Empty: none.
 	Cookie string
 	// ClientIP tells where a request comes from; nil takes the peer address.
@@ -97,7 +100,7 @@ func (s *Server) Handler() http.Handler {
 	return http.StripPrefix("/api", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux := domains
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
-		case "users", "domains", "password", "setup", "openapi.yaml":
+		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions":
 			mux = platform
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {
@@ -138,7 +141,7 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 			err = write(w, a)
 		}
 		if err != nil {
-			status = s.fail(w, r, id, err)
+			status = s.fail(w, r, rt, id, err)
 		}
 		took := time.Since(start)
 		s.Log.Debug("api request", "request", id, "method", r.Method, "route", rt.pattern, "status", status, "took", took)
@@ -151,12 +154,13 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 // call runs a route's checks and its handler. A panic of either is an error
 // like any other that we did not expect.
 func (s *Server) call(ctx context.Context, rt route, r *http.Request, id string) (a answer, err error) {
+	c := &call{request: r, id: id, from: s.from(r)}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
+		s.tell(ctx, rt, c, a, err)
 	}()
-	c := &call{request: r, id: id, from: s.from(r)}
 	if err := s.admit(ctx, rt, c); err != nil {
 		return answer{}, err
 	}
@@ -232,7 +236,7 @@ func write(w http.ResponseWriter, a answer) error {
 
 // fail answers an error in the one form that errors have, logs what is ours,
 // and returns the status.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, id string, err error) int {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, rt route, id string, err error) int {
 	p := problemOf(r.Method, err)
 	log := s.Log.With("request", id, "method", r.Method, "path", r.URL.Path, "status", p.status)
 	switch {
@@ -251,7 +255,14 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, id string, err err
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int((p.retryAfter+time.Second-1)/time.Second)))
 	}
-	if e := write(w, answer{status: p.status, body: Error{Error: p.word, Message: p.message, RequestID: id}}); e != nil {
+	var body any = Error{Error: p.word, Message: p.message, RequestID: id}
+	switch {
+	case rt.rules&seedForm != 0:
+		p.status, body = seedError(p)
+	case rt.rules&oauthForm != 0:
+		p.status, body = oauthError(w, p, err)
+	}
+	if e := write(w, answer{status: p.status, body: body}); e != nil {
 		log.Error("api answer failed", "err", e)
 	}
 	return p.status

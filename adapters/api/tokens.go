@@ -46,7 +46,7 @@ func (s *Server) revokeToken(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return done(s.Users.Revoke(ctx, text))
+	return done(s.Users.Revoke(ctx, text, c.where()))
 }
 
 // Mail comes with password recovery, an issue of its own. Until then these two

@@ -129,6 +129,7 @@ func (s *Server) updateUserRole(ctx context.Context, c *call) (answer, error) {
 		if u.Role, err = registry.ParseRole(string(in.Role)); err != nil {
 			return err
 		}
+		u.RoleSource = "" // a person gave it: no provider takes it back at the next sign-in
 		return authz.Manage(c.role, u.Role)
 	})
 }
