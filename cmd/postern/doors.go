@@ -31,9 +31,9 @@ func (h *house) open(c *Config) ([]door, error) {
 	mqttd.Metrics = mqtt.NewMetrics(h.metrics, mqttd)
 	publish := &httpd.Server{Gateway: h.gateway, Log: h.log, People: h.persons, MaxPayload: c.MaxPayload}
 	sockets := &ws.Server{Gateway: h.gateway, Log: h.log, MaxPayload: c.MaxPayload}
-	manage := h.api(c)
+	manage, oauth := h.api(c)
 
-	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(manage)}
+	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(manage, oauth)}
 	people := devices
 	if c.Auth == "x509" {
 		people = &web{rest: devices.rest} // plain text is for people alone
@@ -113,9 +113,10 @@ func (w *web) serve(rw http.ResponseWriter, r *http.Request, to http.Handler) {
 }
 
 // rest is everything that is no device door.
-func (h *house) rest(manage http.Handler) http.Handler {
+func (h *house) rest(manage, oauth http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", manage)
+	mux.Handle("/oauth2/token", oauth)
 	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/jwk-set+json")
 		w.Header().Set("Cache-Control", "public, max-age=300")
@@ -126,19 +127,19 @@ func (h *house) rest(manage http.Handler) http.Handler {
 	return mux
 }
 
-// api is the management API.
-func (h *house) api(c *Config) http.Handler {
+// api is the management API, and the token endpoint beside it.
+func (h *house) api(c *Config) (manage, oauth http.Handler) {
 	requests := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "postern_api_seconds", Help: "Time of API requests, by route and status.", Buckets: prometheus.DefBuckets,
 	}, []string{"route", "status"})
 	h.metrics.MustRegister(requests)
 	s := &api.Server{
 		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Explain: h.gateway,
-		Certs: h.ca, SetUp: h.setUp,
+		Certs: h.ca, SetUp: h.setUp, Audit: h.store, AppKey: h.appKey,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
 		Observe: func(route string, status int, took time.Duration) {
 			requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
 		},
 	}
-	return s.Handler()
+	return s.Handler(), s.OAuth()
 }

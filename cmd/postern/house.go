@@ -43,6 +43,7 @@ type house struct {
 	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
 	notices  *notices
 	setUp    *setUp
+	appKey   string
 }
 
 // build opens the store and the bus and wires the rooms; nothing listens yet.
@@ -57,6 +58,9 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 
 	key, err := secretKey(c)
 	if err != nil {
+		return h, err
+	}
+	if h.appKey, err = c.appKey(key); err != nil {
 		return h, err
 	}
 	hasher, err := registry.NewSecretHasher(key)
@@ -100,7 +104,8 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	}
 	h.users = authn.NewUsers(authn.UsersConfig{
 		Accounts: h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
-		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store,
+		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store, APIKeys: h.store, KeyRing: h.registry,
+		RefreshIdle: c.RefreshIdle, SessionLife: c.RefreshAbsolute,
 		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, NewID: uuid.NewString, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: c.publicURL(), Audience: "postern", Life: c.AccessTTL, Now: time.Now, Keys: keys},
 	})
