@@ -1,6 +1,7 @@
 package adapters
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -19,13 +20,13 @@ type Persons struct {
 	Now      func() time.Time
 }
 
-// PublishAs publishes m to topic for the person who holds the access token and
-// waits until it is stored or, on a live channel, on the bus. The message says
+// PublishAs publishes m to topic for the person who holds the access token or
+// API key, which came from that address, and waits until it is stored or, on a live channel, on the bus. The message says
 // "user:<id>" where a device's says its id.
 //
-// Errors are those of authn.Users.Verify, authz and Session.PublishWait.
-func (p *Persons) PublishAs(ctx context.Context, token, topic string, m *messaging.Message) (seq uint64, err error) {
-	person, err := p.Users.Verify(ctx, token)
+// Errors are those of authn.Users.VerifyFrom, authz and Session.PublishWait.
+func (p *Persons) PublishAs(ctx context.Context, token, ip, topic string, m *messaging.Message) (seq uint64, err error) {
+	person, err := p.Users.VerifyFrom(ctx, token, authn.Client{IP: ip})
 	if err != nil {
 		return 0, err
 	}
@@ -43,7 +44,7 @@ func (p *Persons) PublishAs(ctx context.Context, token, topic string, m *messagi
 	t.Domain, t.Channel = string(grant.Domain), string(grant.Channel)
 	m.Topic, m.Publisher, m.Protocol, m.Created = t, "user:"+string(person.User.ID), "http", p.Now()
 	return published(ctx, func(done func(uint64, error)) {
-		p.Bus.Lane(string(person.Session.ID)).Publish(m, grant.Store, done)
+		p.Bus.Lane(cmp.Or(string(person.Session.ID), string(person.Key))).Publish(m, grant.Store, done)
 	})
 }
 

@@ -73,6 +73,9 @@ type Users struct {
 	users    *otter.Cache[registry.UserID, *registry.User]
 	sessions *otter.Cache[registry.SessionID, *signedIn]
 	vouched  *otter.Cache[[32]byte, struct{}]
+
+	keyHolders *otter.Cache[string, *keyHolder] // by prefix
+	wrongKeys  *failures
 }
 
 // UsersConfig is what NewUsers needs. Policy, RefreshIdle, SessionLife,
@@ -90,6 +93,8 @@ type UsersConfig struct {
 	Audit     Auditor
 	Factors   SecondFactors // nil: there are none
 	Mail      Mailer        // nil: no mail is sent
+	APIKeys   APIKeys       // nil: there are none, and nobody comes with one
+	KeyRing   KeyRing
 
 	// Providers are the ways to sign in, in the order in which a password is
 	// tried; nil means local passwords alone.
@@ -125,6 +130,8 @@ func NewUsers(c UsersConfig) *Users {
 	}
 	return &Users{
 		UsersConfig: c,
+		keyHolders:  newKeyCache(),
+		wrongKeys:   newFailures(wrongKeyLimits),
 		users: otter.Must(&otter.Options[registry.UserID, *registry.User]{
 			MaximumSize: 10_000, ExpiryCalculator: otter.ExpiryWriting[registry.UserID, *registry.User](personFresh),
 			Logger: &otter.NoopLogger{},
@@ -145,6 +152,8 @@ func NewUsers(c UsersConfig) *Users {
 type Person struct {
 	User    registry.User
 	Session registry.UserSession
+	// Key is the API key that a program came with; "" for a person.
+	Key registry.APIKeyID
 	// Only, unless empty, says that nothing is open but what ends this state:
 	// ReasonPasswordMustChange or ReasonSecondFactorEnrol.
 	Only registry.Reason
@@ -169,15 +178,29 @@ type Tokens struct {
 	Session   registry.SessionID
 }
 
-// Verify returns who holds an access token. The account and the session are as
-// they are now, not as they were when the token was made.
+// Verify is VerifyFrom for who does not know where the token comes from.
+func (u *Users) Verify(ctx context.Context, accessToken string) (Person, error) {
+	return u.VerifyFrom(ctx, accessToken, Client{})
+}
+
+// VerifyFrom returns who holds an access token or an API key. The account, the
+// session and the key are as they are now, not as they were when the token was
+// made.
 //
 // Errors: token.ErrExpired, token.ErrInvalid (also for a session that was ended
-// and an account that is disabled), or that the store did not answer.
-func (u *Users) Verify(ctx context.Context, accessToken string) (Person, error) {
+// and an account that is disabled), a *LimitedError after too many wrong API
+// keys from one address, or that the store did not answer.
+func (u *Users) VerifyFrom(ctx context.Context, accessToken string, from Client) (Person, error) {
+	if strings.HasPrefix(accessToken, APIKeyPrefix) {
+		_, p, err := u.verifyKey(ctx, accessToken, from)
+		return p, err
+	}
 	claims, err := u.Tokens.Verify(accessToken)
 	if err != nil {
 		return Person{}, err
+	}
+	if prefix, stands := strings.CutPrefix(string(claims.Session), keySession); stands {
+		return u.verifyKeyToken(ctx, claims.User, prefix, from)
 	}
 	user, err := u.users.Get(ctx, claims.User, otter.LoaderFunc[registry.UserID, *registry.User](u.loadUser))
 	if err != nil {
@@ -453,7 +476,7 @@ func (u *Users) rotate(ctx context.Context, at *attempt, refresh string) (Tokens
 }
 
 // Revoke ends the session of a refresh token, used or not.
-func (u *Users) Revoke(ctx context.Context, refresh string) error {
+func (u *Users) Revoke(ctx context.Context, refresh string, from Client) error {
 	t, _, err := u.Store.UseRefreshToken(ctx, token.Hash(refresh), u.Now())
 	if err != nil {
 		return nobody(err)
@@ -462,7 +485,7 @@ func (u *Users) Revoke(ctx context.Context, refresh string) error {
 	if err != nil {
 		return nobody(err)
 	}
-	return nobody(u.Live.RevokeSession(ctx, s.User, s.ID))
+	return u.signOut(ctx, s, from)
 }
 
 // Sessions returns the live sign-ins of a user, the newest first.
@@ -479,4 +502,24 @@ func (u *Users) EndSession(ctx context.Context, user registry.UserID, id registr
 // EndAllSessions ends every sign-in of a user.
 func (u *Users) EndAllSessions(ctx context.Context, user registry.UserID) error {
 	return u.Live.RevokeSessions(ctx, user, "")
+}
+
+// EndOtherSessions ends every sign-in of a user but one.
+func (u *Users) EndOtherSessions(ctx context.Context, user registry.UserID, keep registry.SessionID) error {
+	return u.Live.RevokeSessions(ctx, user, keep)
+}
+
+// SignOut ends the session of a person: its tokens are worthless from then on.
+func (u *Users) SignOut(ctx context.Context, p Person, from Client) error {
+	return u.signOut(ctx, p.Session, from)
+}
+
+func (u *Users) signOut(ctx context.Context, s registry.UserSession, from Client) error {
+	if err := u.Live.RevokeSession(ctx, s.User, s.ID); err != nil {
+		return nobody(err)
+	}
+	at := newAttempt("sign-out", s.Provider, from)
+	at.event.Outcome, at.event.Actor, at.event.Object = registry.AuditDone, s.User, string(s.ID)
+	u.Log.Info("sign-out", "user", s.User, "session", s.ID)
+	return u.record(ctx, at.event)
 }

@@ -34,6 +34,11 @@ var from = authn.Client{IP: "192.0.2.7", UserAgent: "test", Kind: "api"}
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
+	return newOfficeOn(t)
+}
+
+func newOfficeOn(t testing.TB) *office {
+	t.Helper()
 	s, err := store.Open(t.Context(), "sqlite::memory:")
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +48,7 @@ func newOffice(t *testing.T) *office {
 	_, key, _ := ed25519.GenerateKey(nil)
 	o.registry = &registry.Registry{Store: s, Now: o.clock, NewID: uuid.NewString}
 	o.Users = authn.NewUsers(authn.UsersConfig{
-		Accounts: o.registry, Arrivals: o.registry, Live: o.registry, Find: s, Links: s, Store: s, Flows: s, Keys: s, Throttles: s, Audit: s,
+		Accounts: o.registry, Arrivals: o.registry, Live: o.registry, Find: s, Links: s, Store: s, Flows: s, Keys: s, Throttles: s, Audit: s, APIKeys: s, KeyRing: o.registry,
 		Passwords: password.NewHasher(), Now: o.clock,
 		Tokens: &token.Signer{Issuer: "https://postern.example", Audience: "postern", Life: 15 * time.Minute, Now: o.clock, Keys: token.Keys{Active: key}},
 	})
@@ -244,7 +249,7 @@ func TestEndsAtOnce(t *testing.T) {
 	o := newOffice(t)
 	jane := o.jane(t)
 	for name, end := range map[string]func(p authn.Person, t1 authn.Tokens) error{
-		"C49 revoke":       func(_ authn.Person, tokens authn.Tokens) error { return o.Revoke(t.Context(), tokens.Refresh) },
+		"C49 revoke":       func(_ authn.Person, tokens authn.Tokens) error { return o.Revoke(t.Context(), tokens.Refresh, from) },
 		"C51 one session":  func(p authn.Person, _ authn.Tokens) error { return o.EndSession(t.Context(), jane.ID, p.Session.ID) },
 		"C50 all sessions": func(authn.Person, authn.Tokens) error { return o.EndAllSessions(t.Context(), jane.ID) },
 		"C45 disable": func(authn.Person, authn.Tokens) error {

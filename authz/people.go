@@ -22,6 +22,7 @@ const (
 	UserSessions Action = "user.sessions"
 	DomainCreate Action = "domain.create"
 	DomainFreeze Action = "domain.freeze"
+	AuditView    Action = "audit.view"
 
 	DomainView     Action = "domain.view"
 	DomainUpdate   Action = "domain.update"
@@ -74,6 +75,7 @@ var table = map[Action]struct {
 	UserSessions: {registry.Admin, platform},
 	DomainCreate: {registry.Editor, platform},
 	DomainFreeze: {registry.Admin, platform}, // a tenant must not thaw what the operator froze
+	AuditView:    {registry.Admin, platform},
 
 	DomainView:     {registry.Viewer, inDomain},
 	DomainUpdate:   {registry.Admin, inDomain},
@@ -127,22 +129,22 @@ type People struct {
 
 // Role returns the effective role of a user in a domain: the higher of the
 // platform role and the membership, NoRole for a stranger and for a user who
-// is not enabled.
+// is not enabled; never above the user's Ceiling.
 func (p *People) Role(ctx context.Context, u registry.User, domain registry.DomainID) (registry.Role, error) {
 	if u.Status != registry.Enabled {
 		return registry.NoRole, nil
 	}
 	if u.Role >= registry.Owner {
-		return u.Role, nil
+		return u.AtMost(u.Role), nil
 	}
 	m, err := p.Find.Membership(ctx, domain, u.ID)
 	if errors.Is(err, registry.ErrNotFound) {
-		return u.Role, nil
+		return u.AtMost(u.Role), nil
 	}
 	if err != nil {
 		return registry.NoRole, err
 	}
-	return max(u.Role, m.Role), nil
+	return u.AtMost(max(u.Role, m.Role)), nil
 }
 
 // Allow returns nil when the user may do the action; domain is used by actions
@@ -150,7 +152,7 @@ func (p *People) Role(ctx context.Context, u registry.User, domain registry.Doma
 // domain that does not exist as for one that the user has no part in. Any
 // other error means that it could not tell.
 func (p *People) Allow(ctx context.Context, u registry.User, a Action, domain registry.DomainID) error {
-	role := u.Role
+	role := u.AtMost(u.Role)
 	if u.Status != registry.Enabled {
 		role = registry.NoRole
 	}

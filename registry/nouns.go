@@ -144,6 +144,19 @@ type User struct {
 	UpdatedBy      UserID
 	UpdatedAt      time.Time
 	DeletedAt      time.Time // zero unless Deleted
+
+	// Ceiling, unless NoRole, is the most that counts of the roles the person
+	// has, on the platform and in domains: a program acts for the person. It is
+	// never stored.
+	Ceiling Role
+}
+
+// AtMost returns the role, or the ceiling where that is lower.
+func (u User) AtMost(r Role) Role {
+	if u.Ceiling != NoRole {
+		return min(r, u.Ceiling)
+	}
+	return r
 }
 
 // A Membership gives a user a role inside one domain. The effective role there

@@ -58,6 +58,7 @@ const (
 	ReasonSecondFactorWrong   Reason = "second_factor_wrong"
 	ReasonSecondFactorEnrol   Reason = "second_factor_enrol" // only enrolling one is open
 	ReasonKeyInvalid          Reason = "key_invalid"         // a recovery, verification, invitation or API key: unknown, used or expired
+	ReasonSessionRequired     Reason = "session_required"    // a program with an API key asks for what only a person may
 	ReasonReauthenticate      Reason = "reauthenticate"      // the sign-in is too long ago for this
 
 	// May you?

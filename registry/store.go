@@ -42,6 +42,7 @@ type Tx interface {
 	MembershipWriter
 	IdentityWriter
 	SessionRevoker
+	APIKeyWriter
 	Purger
 
 	// Lock waits until this transaction alone holds the named lock, on every
@@ -191,6 +192,17 @@ type SessionRevoker interface {
 	RevokeAPIKeys(ctx context.Context, user UserID, at time.Time) error
 	// DropFactors removes all second factors of the user.
 	DropFactors(ctx context.Context, user UserID) error
+}
+
+// An APIKeyWriter changes API keys.
+type APIKeyWriter interface {
+	// LiveAPIKeys counts the keys of the user that are neither revoked nor
+	// expired at now.
+	LiveAPIKeys(ctx context.Context, user UserID, now time.Time) (int, error)
+	InsertAPIKey(ctx context.Context, k APIKey) error
+	// RevokeAPIKey ends one key of the user; ErrNotFound when the user has no
+	// such key, or it is revoked already.
+	RevokeAPIKey(ctx context.Context, user UserID, id APIKeyID, at time.Time) error
 }
 
 // A Purger removes what has had its time.

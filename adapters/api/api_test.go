@@ -195,7 +195,7 @@ func openSite(t testing.TB, url string) *site {
 	s := &site{t: t, store: db, log: new(bytes.Buffer), users: map[string]registry.User{}}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	users := authn.NewUsers(authn.UsersConfig{
-		Accounts: r, Arrivals: r, Live: r, Find: db, Links: db, Store: db, Flows: db, Keys: db, Throttles: db, Audit: db,
+		Accounts: r, Arrivals: r, Live: r, Find: db, Links: db, Store: db, Flows: db, Keys: db, Throttles: db, Audit: db, APIKeys: db, KeyRing: r,
 		Passwords: passwords, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: "http://test", Audience: "test", Life: time.Hour, Now: time.Now, Keys: token.Keys{Active: signingKey}},
 	})
@@ -204,7 +204,7 @@ func openSite(t testing.TB, url string) *site {
 			users.Changed(c)
 		}
 	}
-	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s,
+	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s, Audit: db, AppKey: "app-key-of-the-test",
 		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
 	s.handler = s.api.Handler()
 	users.Mail = &s.mail

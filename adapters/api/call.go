@@ -29,14 +29,18 @@ type call struct {
 	domain registry.DomainID // of the path
 	user   registry.UserID   // of the path
 	self   bool              // the person does to itself what everybody may
+	object string            // of the audit event, where the path does not tell
 }
 
 // admit finds out who asks and whether they may.
 func (s *Server) admit(ctx context.Context, rt route, c *call) error {
 	r := c.request
+	if err := s.application(r, rt.rules&seedForm != 0 && rt.need != anybody); err != nil {
+		return err
+	}
 	// A browser adds cookies by itself, a token it does not: only a request
 	// without one can be forged by another site.
-	if r.Header.Get("Authorization") == "" {
+	if _, err := bearer(r); errors.Is(err, errNoToken) {
 		if err := new(http.CrossOriginProtection).Check(r); err != nil {
 			return fmt.Errorf("%w: %w", errCrossOrigin, err)
 		}
@@ -53,6 +57,10 @@ func (s *Server) admit(ctx context.Context, rt route, c *call) error {
 	}
 	if err := s.identify(ctx, c); err != nil {
 		return err
+	}
+	own := rt.need == signedIn || c.pathID("user") == string(c.by())
+	if c.person.Key != "" && own && r.Method != http.MethodGet && !strings.HasPrefix(rt.pattern, "/domains") {
+		return errPersonOnly // an account is managed by its person, not by a program
 	}
 	if err := rt.open(c.person); err != nil {
 		return err
@@ -104,7 +112,7 @@ func (s *Server) identify(ctx context.Context, c *call) (err error) {
 	case err != nil:
 		return err
 	}
-	if c.person, err = s.Users.Verify(ctx, text); err != nil {
+	if c.person, err = s.Users.VerifyFrom(ctx, text, c.where()); err != nil {
 		return err
 	}
 	if vouched != "" && vouched != c.person.User.ID {
@@ -128,13 +136,34 @@ func ofThisMachine(r *http.Request) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }
 
-// bearer returns the token of the Authorization header.
+// bearer returns the token of the Authorization header or of OAUTH-TOKEN, as
+// the seed's clients send it, with or without "Bearer". All that is there must
+// be the same token.
 func bearer(r *http.Request) (string, error) {
-	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || text == "" {
+	var token string
+	for _, header := range []string{"Authorization", "Oauth-Token"} {
+		for _, value := range r.Header[header] {
+			scheme, text, two := strings.Cut(value, " ")
+			switch {
+			case two && strings.EqualFold(scheme, "Bearer"):
+			case !two && header == "Oauth-Token":
+				text = value
+			default:
+				text = ""
+			}
+			if text == "" {
+				continue
+			}
+			if token != "" && token != text {
+				return "", errEvidence
+			}
+			token = text
+		}
+	}
+	if token == "" {
 		return "", errNoToken
 	}
-	return text, nil
+	return token, nil
 }
 
 // enter finds the domain of the path and the caller's role in it. A domain that

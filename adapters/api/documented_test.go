@@ -67,6 +67,10 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 			r.body.(object)["credentials"] = object{"username": "bob", "secret": "short"}
 		case op.id == "listSessions", op.id == "listIdentities":
 			r.path = op.path + "?user=x"
+		case op.id == "listAPIKeys":
+			r.path = "/users/keys?user=x"
+		case op.id == "endSessions":
+			r.path = "/users/sessions?keep=some"
 		case op.id == "searchUsers":
 			r.path = "/users/search"
 		case op.id == "inviteUser":
@@ -96,6 +100,9 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		if routeOf(op).rules&fresh != 0 {
 			r.token = s.stale("owner")
 		}
+		if op.id == "createAPIKey" {
+			r.token = s.apiKey("owner", registry.Owner).text
+		}
 		if op.id == "changePassword" {
 			r.token = s.owner
 			r.body.(object)["old_secret"] = "wrong"
@@ -111,6 +118,8 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 			r.body.(object)["subject"] = none
 		case "endSession":
 			r.path = "/users/sessions/" + none
+		case "revokeAPIKey":
+			r.path = "/users/keys/" + none
 		default:
 			ids := regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f-]{27}`).FindAllStringIndex(r.path, -1)
 			last := ids[0]

@@ -76,6 +76,17 @@ func (s *site) good() map[string]func() request {
 			}
 			return request{"/users/identities/unlink", s.owner, m{"provider": "oidc", "subject": "1"}}
 		},
+		"endSessions":  as("/users/sessions?user="+string(s.users["viewer"].ID), nil),
+		"createAPIKey": as("/users/keys", m{"name": "report", "role": "viewer"}),
+		"listAPIKeys":  as("/users/keys?user="+string(s.users["viewer"].ID), nil),
+		"revokeAPIKey": func() request {
+			return request{"/users/keys/" + string(s.apiKey("viewer", registry.Viewer).ID) + "?user=" + string(s.users["viewer"].ID), s.owner, nil}
+		},
+		"listAudit": as("/audit?action=sign-in&outcome=done&limit=5&from=2020-01-01T00:00:00Z&to=2100-01-01T00:00:00Z", nil),
+		"viewAudit": func() request {
+			return request{"/audit/" + string(s.audited("sign-in").ID), s.owner, nil}
+		},
+		"viewConfig": as("/config", nil),
 		"issueToken": func() request {
 			w := s.do("POST", "/users", "", m{"email": "carl@example.com", "credentials": m{"username": "carl", "secret": goodPassword}})
 			if w.Code != 201 {
@@ -207,11 +218,18 @@ type operation struct {
 	*openapi3.Operation
 }
 
+// otherForms are the tags of operations whose errors do not look like Error;
+// they have tests of their own.
+var otherForms = []string{"sessions", "oauth2"}
+
 func operations(t testing.TB) []operation {
 	t.Helper()
 	var ops []operation
 	for path, item := range document(t).Paths.Map() {
 		for method, op := range item.Operations() {
+			if slices.Contains(otherForms, op.Tags[0]) {
+				continue
+			}
 			ops = append(ops, operation{op.OperationID, method, path, op})
 		}
 	}
@@ -227,6 +245,9 @@ func TestRoutesAndDocumentAgree(t *testing.T) {
 		documented[op.method+" "+op.path] = true
 	}
 	for _, rt := range routes {
+		if rt.rules&seedForm != 0 {
+			continue // TestSeedRoutesAreDocumented
+		}
 		if !documented[rt.method+" "+rt.pattern] {
 			t.Errorf("%s %s is not in openapi.yaml", rt.method, rt.pattern)
 		}

@@ -20,6 +20,10 @@ var (
 	errCrossOrigin = errors.New("cross-origin request")
 	errOldPassword = errors.New("wrong old password")
 
+	errAppKey     = errors.New("wrong key of the application")
+	errEvidence   = errors.New("two tokens that differ")
+	errPersonOnly = errors.New("an API key asks for what only a person may")
+
 	errPasswordFirst  = errors.New("the password must be changed first")
 	errFactorFirst    = errors.New("a second factor must be enrolled first")
 	errReauthenticate = errors.New("signed in too long ago for this")
@@ -45,6 +49,9 @@ var errorProblems = []struct {
 	{errNoToken, problem{401, ErrorErrorUnauthenticated, "Sign in and send the access token as Bearer.", 0}},
 	{token.ErrExpired, problem{401, ErrorErrorExpiredOauthToken, "The token has expired.", 0}},
 	{token.ErrInvalid, problem{401, ErrorErrorInvalidOauthToken, "The token is not valid.", 0}},
+	{errEvidence, problem{401, ErrorErrorInvalidOauthToken, "The tokens of this request differ.", 0}},
+	{errAppKey, problem{403, ErrorErrorInvalidAPIKey, "The key of the application is wrong. GET /api/config tells it.", 0}},
+	{errPersonOnly, problem{403, ErrorErrorUnauthorizedAccess, "An API key cannot do this. Sign in.", 0}},
 	{errOldPassword, problem{403, ErrorErrorUnauthorizedAccess, "The old password is wrong.", 0}},
 	{errPasswordFirst, problem{403, ErrorErrorPasswordChangeRequired, "Change the password first: PATCH /api/users/secret.", 0}},
 	{errFactorFirst, problem{403, ErrorErrorSecondFactorEnrolmentRequired, "Enrol a second factor first, then sign in again.", 0}},

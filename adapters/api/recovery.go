@@ -157,6 +157,7 @@ func (s *Server) updateUserRole(ctx context.Context, c *call) (answer, error) {
 	var old registry.Role
 	u, err := s.edit(ctx, c, func(u *registry.User) error {
 		old, u.Role = u.Role, role
+		u.RoleSource = "" // a person gave it: no provider takes it back at the next sign-in
 		return authz.Manage(c.role, role)
 	})
 	if err != nil {

@@ -209,7 +209,8 @@ func TestNotices(t *testing.T) {
 // and no others.
 func TestOnlyTheChangeIsOpen(t *testing.T) {
 	t.Parallel()
-	open := map[string]bool{"changePassword": true, "viewProfile": true}
+	open := map[string]bool{"changePassword": true, "viewProfile": true,
+		"endSessions": true, "viewSeedSession": true, "leaveSeedSession": true, "endSeedSession": true} // and signing out
 	routeOf := map[string]route{}
 	for _, rt := range routes {
 		routeOf[rt.method+" "+rt.pattern] = rt

@@ -31,6 +31,7 @@ func TestRoleMatrix(t *testing.T) {
 			{"anonymous", 0, 0}, {"stranger", 0, 0}, {"viewer", registry.Viewer, registry.Viewer}, {"editor", registry.Editor, registry.Editor},
 			{"admin", registry.Admin, registry.Admin}, {"owner", registry.Owner, registry.Owner},
 			{"domain viewer", registry.Viewer, 0}, {"domain editor", registry.Editor, 0}, {"domain admin", registry.Admin, 0}, {"domain owner", registry.Owner, 0},
+			{"API key", registry.Editor, registry.Editor}, {"API key of a domain owner", registry.Editor, 0}, // both with the role editor
 		} {
 			t.Run(op.id+"/"+who.name, func(t *testing.T) {
 				t.Parallel()
@@ -41,11 +42,18 @@ func TestRoleMatrix(t *testing.T) {
 					r.token = ""
 				case "stranger", "viewer", "editor", "admin", "owner":
 					r.token = map[string]string{"stranger": s.stranger, "viewer": s.viewer, "editor": s.editor, "admin": s.admin, "owner": s.owner}[who.name]
+				case "API key":
+					r.token = s.apiKey("owner", registry.Editor).text
 				default:
 					u := s.user("member", registry.NoRole)
 					r.token = s.signIn(u.ID).Access
 					s.users["member"] = u
-					s.join("member", who.role)
+					if who.name == "API key of a domain owner" {
+						s.join("member", registry.Owner)
+						r.token = s.apiKey("member", who.role).text
+					} else {
+						s.join("member", who.role)
+					}
 				}
 				if strings.Contains(op.path, "{user}") { // not oneself
 					target := s.user("target", registry.Viewer)
@@ -72,6 +80,10 @@ func TestRoleMatrix(t *testing.T) {
 				case who.name == "anonymous":
 					if w.Code != 401 {
 						t.Errorf("got %d, want 401", w.Code)
+					}
+				case strings.HasPrefix(who.name, "API key") && rt.need == signedIn && op.method != "GET":
+					if w.Code != 403 {
+						t.Errorf("a key manages an account: got %d: %s", w.Code, w.Body)
 					}
 				case rt.need == signedIn: // what is inside is the handler's: never a 401
 					if w.Code == 401 {

@@ -28,6 +28,8 @@ const (
 	fresh                           // only a short time after signing in (C52)
 	beforePassword                  // open though the password must be changed first
 	beforeFactor                    // open though a second factor must be enrolled first
+	seedForm                        // errors look as the seed's clients know them, and the key of the application is asked for
+	oauthForm                       // errors look as RFC 6749 §5.2 has them
 )
 
 // routes is all of the API. openapi.yaml describes the same.
@@ -43,6 +45,17 @@ var routes = []route{
 	{"DELETE", "/users/sessions/{session}", signedIn, (*Server).endSession, 0},
 	{"GET", "/users/identities", signedIn, (*Server).listIdentities, 0},
 	{"POST", "/users/identities/unlink", signedIn, (*Server).unlinkIdentity, fresh},
+	{"DELETE", "/users/sessions", signedIn, (*Server).endSessions, beforePassword | beforeFactor},
+	{"POST", "/users/keys", signedIn, (*Server).createAPIKey, fresh},
+	{"GET", "/users/keys", signedIn, (*Server).listAPIKeys, 0},
+	{"DELETE", "/users/keys/{key}", signedIn, (*Server).revokeAPIKey, 0},
+	{"GET", "/audit", authz.AuditView, (*Server).listAudit, 0},
+	{"GET", "/audit/{event}", authz.AuditView, (*Server).viewAudit, 0},
+	{"GET", "/config", anybody, (*Server).viewConfig, 0},
+	{"POST", "/sessions", anybody, (*Server).createSeedSession, seedForm},
+	{"GET", "/sessions/{session}", signedIn, (*Server).viewSeedSession, seedForm | beforePassword | beforeFactor},
+	{"PUT", "/sessions/{session}", signedIn, (*Server).leaveSeedSession, seedForm | beforePassword | beforeFactor},
+	{"DELETE", "/sessions/{session}", signedIn, (*Server).leaveSeedSession, seedForm | beforePassword | beforeFactor},
 	{"POST", "/users/tokens/issue", anybody, (*Server).issueToken, 0},
 	{"POST", "/users/tokens/refresh", anybody, (*Server).refreshToken, 0},
 	{"POST", "/users/tokens/revoke", anybody, (*Server).revokeToken, 0},
@@ -111,3 +124,6 @@ var routes = []route{
 
 	{"POST", "/{domain}/explain", authz.Explain, (*Server).explain, 0},
 }
+
+// oauthRoute is the one path that is not below /api.
+var oauthRoute = route{"POST", "/oauth2/token", anybody, (*Server).oauthToken, oauthForm}

@@ -67,6 +67,7 @@ type Server struct {
 	Explain  Explainer
 	Certs    Issuer
 	SetUp    SetUpper
+	Audit    AuditTrail // nil: nothing is written
 	Log      *slog.Logger
 	NewID    func() string // ids of requests
 
@@ -75,6 +76,8 @@ type Server struct {
 	// Open makes everybody an owner who comes from this machine and sends no
 	// token (seed 1's REQUIRE_USER_AUTHENTICATION=0).
 	Open bool
+	// AppKey is the public key of our own application. Empty: none is right.
+	AppKey string
 	// Cookie names the cookie that may hold an access token. Empty: none.
 	Cookie string
 	// ClientIP tells where a request comes from; nil takes the peer address.
@@ -99,7 +102,7 @@ func (s *Server) Handler() http.Handler {
 	return http.StripPrefix("/api", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux := domains
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
-		case "users", "domains", "password", "setup", "openapi.yaml":
+		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions":
 			mux = platform
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {
@@ -140,7 +143,7 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 			err = write(w, a)
 		}
 		if err != nil {
-			status = s.fail(w, r, id, err)
+			status = s.fail(w, r, rt, id, err)
 		}
 		took := time.Since(start)
 		s.Log.Debug("api request", "request", id, "method", r.Method, "route", rt.pattern, "status", status, "took", took)
@@ -153,12 +156,13 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 // call runs a route's checks and its handler. A panic of either is an error
 // like any other that we did not expect.
 func (s *Server) call(ctx context.Context, rt route, r *http.Request, id string) (a answer, err error) {
+	c := &call{request: r, id: id, from: s.from(r)}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
+		s.tell(ctx, rt, c, a, err)
 	}()
-	c := &call{request: r, id: id, from: s.from(r)}
 	if err := s.admit(ctx, rt, c); err != nil {
 		return answer{}, err
 	}
@@ -230,7 +234,7 @@ func write(w http.ResponseWriter, a answer) error {
 
 // fail answers an error in the one form that errors have, logs what is ours,
 // and returns the status.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, id string, err error) int {
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, rt route, id string, err error) int {
 	p := problemOf(r.Method, err)
 	log := s.Log.With("request", id, "method", r.Method, "path", r.URL.Path, "status", p.status)
 	switch {
@@ -249,7 +253,14 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, id string, err err
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int((p.retryAfter+time.Second-1)/time.Second)))
 	}
-	if e := write(w, answer{status: p.status, body: Error{Error: p.word, Message: p.message, RequestID: id}}); e != nil {
+	var body any = Error{Error: p.word, Message: p.message, RequestID: id}
+	switch {
+	case rt.rules&seedForm != 0:
+		p.status, body = seedError(p)
+	case rt.rules&oauthForm != 0:
+		p.status, body = oauthError(w, p, err)
+	}
+	if e := write(w, answer{status: p.status, body: body}); e != nil {
 		log.Error("api answer failed", "err", e)
 	}
 	return p.status

@@ -46,7 +46,7 @@ func (s *Server) revokeToken(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return done(s.Users.Revoke(ctx, text))
+	return done(s.Users.Revoke(ctx, text, c.where()))
 }
 
 // where tells authn where a sign-in comes from.

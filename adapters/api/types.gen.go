@@ -12,6 +12,7 @@ const (
 	ErrorErrorAPIResourceError              ErrorError = "api_resource_error"
 	ErrorErrorConflict                      ErrorError = "conflict"
 	ErrorErrorExpiredOauthToken             ErrorError = "expired_oauth_token"
+	ErrorErrorInvalidAPIKey                 ErrorError = "invalid_api_key"
 	ErrorErrorInvalidOauthToken             ErrorError = "invalid_oauth_token"
 	ErrorErrorMailNotConfigured             ErrorError = "mail_not_configured"
 	ErrorErrorMalformedRequest              ErrorError = "malformed_request"
@@ -39,6 +40,8 @@ func (e ErrorError) Valid() bool {
 	case ErrorErrorConflict:
 		return true
 	case ErrorErrorExpiredOauthToken:
+		return true
+	case ErrorErrorInvalidAPIKey:
 		return true
 	case ErrorErrorInvalidOauthToken:
 		return true
@@ -232,6 +235,27 @@ func (e QueryStatus) Valid() bool {
 	}
 }
 
+// Defines values for ListAuditParamsOutcome.
+const (
+	ListAuditParamsOutcomeDone    ListAuditParamsOutcome = "done"
+	ListAuditParamsOutcomeFailed  ListAuditParamsOutcome = "failed"
+	ListAuditParamsOutcomeRefused ListAuditParamsOutcome = "refused"
+)
+
+// Valid indicates whether the value is a known member of the ListAuditParamsOutcome enum.
+func (e ListAuditParamsOutcome) Valid() bool {
+	switch e {
+	case ListAuditParamsOutcomeDone:
+		return true
+	case ListAuditParamsOutcomeFailed:
+		return true
+	case ListAuditParamsOutcomeRefused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListDomainsParamsOrder.
 const (
 	ListDomainsParamsOrderCreatedAt ListDomainsParamsOrder = "created_at"
@@ -364,6 +388,21 @@ func (e ListUsersParamsStatus) Valid() bool {
 	case ListUsersParamsStatusEnabled:
 		return true
 	case ListUsersParamsStatusFrozen:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EndSessionsParamsKeep.
+const (
+	Current EndSessionsParamsKeep = "current"
+)
+
+// Valid indicates whether the value is a known member of the EndSessionsParamsKeep enum.
+func (e EndSessionsParamsKeep) Valid() bool {
+	switch e {
+	case Current:
 		return true
 	default:
 		return false
@@ -508,10 +547,81 @@ func (e ListClientsParamsStatus) Valid() bool {
 	}
 }
 
+// APIKey defines model for APIKey.
+type APIKey struct {
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// LastUsed To the minute; absent: never.
+	LastUsed *time.Time `json:"last_used,omitempty"`
+	Name     string     `json:"name"`
+
+	// Prefix The part of the key that may be known.
+	Prefix string `json:"prefix"`
+
+	// Role Empty for none.
+	Role Role `json:"role"`
+
+	// Secret The whole key; only in the answer that makes it.
+	Secret string `json:"secret,omitempty"`
+}
+
+// APIKeyPage defines model for APIKeyPage.
+type APIKeyPage struct {
+	Keys   []APIKey `json:"keys"`
+	Limit  int      `json:"limit"`
+	Offset int      `json:"offset"`
+	Total  int      `json:"total"`
+}
+
 // Acceptance defines model for Acceptance.
 type Acceptance struct {
 	Password string `json:"password"`
 	Token    string `json:"token"`
+}
+
+// AuditEvent defines model for AuditEvent.
+type AuditEvent struct {
+	// Action sign-in, user.role, client.create, …
+	Action string `json:"action"`
+
+	// Actor Id of who did it; absent for a stranger and for the server itself.
+	Actor string `json:"actor,omitempty"`
+
+	// ActorName As it was then.
+	ActorName string    `json:"actor_name,omitempty"`
+	At        time.Time `json:"at"`
+
+	// Details The caller's own, at most 16 KiB of JSON.
+	Details Metadata `json:"details,omitempty"`
+	Domain  string   `json:"domain,omitempty"`
+	ID      string   `json:"id"`
+	IP      string   `json:"ip,omitempty"`
+
+	// Object Id of what it was done to.
+	Object string `json:"object,omitempty"`
+
+	// Outcome done, refused, or failed (by our own fault)
+	Outcome string `json:"outcome"`
+
+	// Provider By which the actor signed in.
+	Provider string `json:"provider,omitempty"`
+
+	// Reason Why it was refused.
+	Reason string `json:"reason,omitempty"`
+
+	// Request Id of the request.
+	Request   string `json:"request,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+}
+
+// AuditPage defines model for AuditPage.
+type AuditPage struct {
+	Events []AuditEvent `json:"events"`
+	Limit  int          `json:"limit"`
+	Offset int          `json:"offset"`
+	Total  int          `json:"total"`
 }
 
 // Certificate defines model for Certificate.
@@ -637,6 +747,24 @@ type ClientSessionPage struct {
 	Offset   int             `json:"offset"`
 	Sessions []ClientSession `json:"sessions"`
 	Total    int             `json:"total"`
+}
+
+// Config defines model for Config.
+type Config struct {
+	// APIKey Key of the application. It names the caller and is no secret.
+	APIKey        string           `json:"api_key"`
+	PasswordLogin bool             `json:"password_login"`
+	Providers     []ConfigProvider `json:"providers"`
+	SelfRegister  bool             `json:"self_register"`
+}
+
+// ConfigProvider defines model for ConfigProvider.
+type ConfigProvider struct {
+	Key string `json:"key"`
+
+	// Kind password, redirect or header
+	Kind  string `json:"kind"`
+	Title string `json:"title"`
 }
 
 // Connect defines model for Connect.
@@ -795,6 +923,18 @@ type Message struct {
 // Metadata The caller's own, at most 16 KiB of JSON.
 type Metadata map[string]interface{}
 
+// NewAPIKey defines model for NewAPIKey.
+type NewAPIKey struct {
+	// ExpiresAt At most a year from now; absent: 90 days.
+	ExpiresAt time.Time `json:"expires_at,omitempty"`
+
+	// Name What it is for.
+	Name string `json:"name"`
+
+	// Role Empty for none.
+	Role Role `json:"role"`
+}
+
 // NewChannel defines model for NewChannel.
 type NewChannel struct {
 	ID string `json:"id,omitempty"`
@@ -871,6 +1011,34 @@ type NewUser struct {
 	Tags Tags `json:"tags,omitempty"`
 }
 
+// OAuthError defines model for OAuthError.
+type OAuthError struct {
+	Error            string `json:"error"`
+	ErrorDescription string `json:"error_description,omitempty"`
+}
+
+// OAuthRequest defines model for OAuthRequest.
+type OAuthRequest struct {
+	ClientID     string `json:"client_id,omitempty"`
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// GrantType refresh_token or client_credentials
+	GrantType    string `json:"grant_type"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+}
+
+// OAuthTokens defines model for OAuthTokens.
+type OAuthTokens struct {
+	AccessToken string `json:"access_token"`
+
+	// ExpiresIn Seconds.
+	ExpiresIn int `json:"expires_in"`
+
+	// RefreshToken Of the grant refresh_token; good once.
+	RefreshToken string `json:"refresh_token,omitempty"`
+	TokenType    string `json:"token_type"`
+}
+
 // OneTimeKey defines model for OneTimeKey.
 type OneTimeKey struct {
 	Token string `json:"token"`
@@ -939,6 +1107,42 @@ type SecretRotation struct {
 
 	// Secret 16 to 64 characters. Made here when absent.
 	Secret string `json:"secret,omitempty"`
+}
+
+// SeedError defines model for SeedError.
+type SeedError struct {
+	Error struct {
+		Code    int      `json:"code"`
+		Errors  []string `json:"errors"`
+		Message string   `json:"message"`
+
+		// Type One of expired_oauth_token, invalid_oauth_token, record_invalid, invalid_api_key, unauthorized_access, record_not_found, api_resource_error.
+		Type string `json:"type"`
+	} `json:"error"`
+	Status int `json:"status"`
+}
+
+// SeedSession defines model for SeedSession.
+type SeedSession struct {
+	Session struct {
+		Expires time.Time `json:"expires"`
+
+		// Token The access token; only in the answer to the sign-in.
+		Token string `json:"token,omitempty"`
+		User  User   `json:"user"`
+	} `json:"session"`
+}
+
+// SeedSignIn defines model for SeedSignIn.
+type SeedSignIn struct {
+	// APIKey The key of the application, where no header can be sent.
+	APIKey  string `json:"api_key,omitempty"`
+	Session struct {
+		// Email An address or a name.
+		Email    string `json:"email,omitempty"`
+		Password string `json:"password,omitempty"`
+		Username string `json:"username,omitempty"`
+	} `json:"session,omitempty"`
 }
 
 // Session defines model for Session.
@@ -1072,6 +1276,9 @@ type UsernameChange struct {
 	Username string `json:"username"`
 }
 
+// AppKey defines model for app_key.
+type AppKey = string
+
 // PathChannel defines model for path_channel.
 type PathChannel = string
 
@@ -1080,6 +1287,9 @@ type PathClient = string
 
 // PathDomain defines model for path_domain.
 type PathDomain = string
+
+// PathKey defines model for path_key.
+type PathKey = string
 
 // PathSession defines model for path_session.
 type PathSession = string
@@ -1150,6 +1360,21 @@ type Malformed = Error
 // NotFound defines model for NotFound.
 type NotFound = Error
 
+// OAuthRefused defines model for OAuthRefused.
+type OAuthRefused = OAuthError
+
+// SeedDenied defines model for SeedDenied.
+type SeedDenied = SeedError
+
+// SeedFailed defines model for SeedFailed.
+type SeedFailed = SeedError
+
+// SeedInvalid defines model for SeedInvalid.
+type SeedInvalid = SeedError
+
+// SeedToken defines model for SeedToken.
+type SeedToken = SeedError
+
 // TooManyRequests defines model for TooManyRequests.
 type TooManyRequests = Error
 
@@ -1158,6 +1383,41 @@ type Unauthenticated = Error
 
 // UnsupportedMediaType defines model for UnsupportedMediaType.
 type UnsupportedMediaType = Error
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Action Exact, or a prefix that ends in a dot: user.
+	Action  string                 `form:"action,omitempty" json:"action,omitempty"`
+	Outcome ListAuditParamsOutcome `form:"outcome,omitempty" json:"outcome,omitempty"`
+
+	// Actor Id of who did it
+	Actor string `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Object Id of what it was done to
+	Object string `form:"object,omitempty" json:"object,omitempty"`
+
+	// Domain Id of the domain
+	Domain string `form:"domain,omitempty" json:"domain,omitempty"`
+
+	// Provider By which the actor signed in
+	Provider string `form:"provider,omitempty" json:"provider,omitempty"`
+	IP       string `form:"ip,omitempty" json:"ip,omitempty"`
+
+	// Request Id of the request (X-Request-Id)
+	Request string `form:"request,omitempty" json:"request,omitempty"`
+
+	// From At this time or later
+	From time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Before this time
+	To time.Time `form:"to,omitempty" json:"to,omitempty"`
+}
+
+// ListAuditParamsOutcome defines parameters for ListAudit.
+type ListAuditParamsOutcome string
 
 // ListDomainsParams defines parameters for ListDomains.
 type ListDomainsParams struct {
@@ -1189,6 +1449,30 @@ type ListDomainsParamsStatus string
 type ListMembersParams struct {
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CreateSeedSessionParams defines parameters for CreateSeedSession.
+type CreateSeedSessionParams struct {
+	// XAPIKEY The key of the application, as GET /config tells it
+	XAPIKEY string `json:"X-API-KEY,omitempty"`
+}
+
+// EndSeedSessionParams defines parameters for EndSeedSession.
+type EndSeedSessionParams struct {
+	// XAPIKEY The key of the application, as GET /config tells it
+	XAPIKEY AppKey `json:"X-API-KEY"`
+}
+
+// ViewSeedSessionParams defines parameters for ViewSeedSession.
+type ViewSeedSessionParams struct {
+	// XAPIKEY The key of the application, as GET /config tells it
+	XAPIKEY AppKey `json:"X-API-KEY"`
+}
+
+// LeaveSeedSessionParams defines parameters for LeaveSeedSession.
+type LeaveSeedSessionParams struct {
+	// XAPIKEY The key of the application, as GET /config tells it
+	XAPIKEY AppKey `json:"X-API-KEY"`
 }
 
 // ListUsersParams defines parameters for ListUsers.
@@ -1223,6 +1507,18 @@ type ListIdentitiesParams struct {
 	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
 }
 
+// ListAPIKeysParams defines parameters for ListAPIKeys.
+type ListAPIKeysParams struct {
+	// User Id of another account (administrators)
+	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
+}
+
+// RevokeAPIKeyParams defines parameters for RevokeAPIKey.
+type RevokeAPIKeyParams struct {
+	// User Id of another account (administrators)
+	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
+}
+
 // SearchUsersParams defines parameters for SearchUsers.
 type SearchUsersParams struct {
 	// Username A part of the name in any case
@@ -1230,6 +1526,18 @@ type SearchUsersParams struct {
 	Offset   QueryOffset   `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit    QueryLimit    `form:"limit,omitempty" json:"limit,omitempty"`
 }
+
+// EndSessionsParams defines parameters for EndSessions.
+type EndSessionsParams struct {
+	// User Id of another account (administrators)
+	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
+
+	// Keep current: all but the one of this request
+	Keep EndSessionsParamsKeep `form:"keep,omitempty" json:"keep,omitempty"`
+}
+
+// EndSessionsParamsKeep defines parameters for EndSessions.
+type EndSessionsParamsKeep string
 
 // ListSessionsParams defines parameters for ListSessions.
 type ListSessionsParams struct {
@@ -1331,11 +1639,17 @@ type AddMemberJSONRequestBody = NewMember
 // UpdateMemberJSONRequestBody defines body for UpdateMember for application/json ContentType.
 type UpdateMemberJSONRequestBody = RoleChange
 
+// OauthTokenFormdataRequestBody defines body for OauthToken for application/x-www-form-urlencoded ContentType.
+type OauthTokenFormdataRequestBody = OAuthRequest
+
 // ResetPasswordJSONRequestBody defines body for ResetPassword for application/json ContentType.
 type ResetPasswordJSONRequestBody = Reset
 
 // RequestPasswordResetJSONRequestBody defines body for RequestPasswordReset for application/json ContentType.
 type RequestPasswordResetJSONRequestBody = ResetRequest
+
+// CreateSeedSessionJSONRequestBody defines body for CreateSeedSession for application/json ContentType.
+type CreateSeedSessionJSONRequestBody = SeedSignIn
 
 // SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
 type SetUpJSONRequestBody = SetUp
@@ -1348,6 +1662,9 @@ type UnlinkIdentityJSONRequestBody = IdentityName
 
 // AcceptInvitationJSONRequestBody defines body for AcceptInvitation for application/json ContentType.
 type AcceptInvitationJSONRequestBody = Acceptance
+
+// CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
+type CreateAPIKeyJSONRequestBody = NewAPIKey
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordChange

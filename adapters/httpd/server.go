@@ -28,8 +28,9 @@ const via = "http"
 // People publish for persons. Errors are those of adapters.Session.PublishWait.
 type People interface {
 	// PublishAs publishes m to topic for the person who holds the access
-	// token, if that person may. It stamps the message.
-	PublishAs(ctx context.Context, token, topic string, m *messaging.Message) (seq uint64, err error)
+	// token or API key, which came from that address, if that person may. It
+	// stamps the message.
+	PublishAs(ctx context.Context, token, ip, topic string, m *messaging.Message) (seq uint64, err error)
 }
 
 // A Server is the publish door: an http.Handler for the paths below Prefix.
@@ -124,7 +125,7 @@ func (s *Server) servePerson(w http.ResponseWriter, r *http.Request, e Evidence)
 		return 0, &authn.RefusedError{Reason: registry.ReasonConflictingEvidence}
 	}
 	return s.publish(w, r, func(ctx context.Context, topic string, m *messaging.Message) (uint64, error) {
-		return s.People.PublishAs(ctx, e.Bearer, topic, m)
+		return s.People.PublishAs(ctx, e.Bearer, e.Remote.String(), topic, m)
 	})
 }
 

@@ -205,7 +205,7 @@ func TestSlowBody(t *testing.T) {
 
 type people struct{ topic, token string }
 
-func (p *people) PublishAs(_ context.Context, token, topic string, m *messaging.Message) (uint64, error) {
+func (p *people) PublishAs(_ context.Context, token, _, topic string, m *messaging.Message) (uint64, error) {
 	p.token, p.topic = token, topic
 	if string(m.Payload) != "hello" {
 		return 0, errors.New("another payload")

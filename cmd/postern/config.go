@@ -54,6 +54,9 @@ type Config struct {
 	OwnerEmail, OwnerUsername, OwnerPassword string
 	SelfRegister                             bool
 	AccessTTL                                time.Duration
+	RefreshIdle, RefreshAbsolute             time.Duration
+	AppKey                                   string
+	AuditKeep                                time.Duration
 	PasswordMinLength                        int
 	People                                   people
 
@@ -102,7 +105,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.OwnerUsername, "owner-username", "", "`name` of the first owner; empty: the e-mail's part before the @")
 	f.StringVar(&c.OwnerPassword, "owner-password", "", "`password` of the first owner; empty: the start prints a one-time set-up link")
 	f.BoolVar(&c.SelfRegister, "auth-local-self-register", false, "whether strangers may make themselves an account")
-	f.DurationVar(&c.AccessTTL, "auth-session-access-ttl", 15*time.Minute, "life of an access token, at most 1h")
+	c.sessionFlags(f)
 	f.IntVar(&c.PasswordMinLength, "auth-local-password-min-length", 15, "least characters of a password, at least 8")
 
 	c.People.flags(f)
@@ -116,6 +119,10 @@ func (c *Config) flags() *pflag.FlagSet {
 var aliases = map[string]string{
 	"AUTH":                         "auth",
 	"MG_USERS_ALLOW_SELF_REGISTER": "auth-local-self-register",
+
+	"MAGE_ACCESS_TOKEN_EXPIRY_TIME":  "auth-session-access-ttl",
+	"MG_AUTH_ACCESS_TOKEN_DURATION":  "auth-session-access-ttl",
+	"MG_AUTH_REFRESH_TOKEN_DURATION": "auth-session-refresh-idle",
 }
 
 const envPrefix = "POSTERN_"
@@ -232,9 +239,7 @@ func (c *Config) Validate() error {
 	if c.SourceRate < 0 || c.DeviceRate < 0 {
 		wrong("limit-source-rate", "and %s must not be negative", envName("limit-device-rate"))
 	}
-	if c.AccessTTL < time.Minute || c.AccessTTL > time.Hour {
-		wrong("auth-session-access-ttl", "is %s; give 1m to 1h", c.AccessTTL)
-	}
+	c.validateSession(wrong)
 	if c.ShutdownTimeout <= 0 || c.StreamMaxAge < 0 {
 		wrong("shutdown-timeout", "and %s must be positive", envName("stream-max-age"))
 	}

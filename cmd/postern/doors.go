@@ -35,9 +35,9 @@ func (h *house) open(c *Config) ([]door, error) {
 	mqttd.Metrics = mqtt.NewMetrics(h.metrics, mqttd)
 	publish := &httpd.Server{Gateway: h.gateway, Log: h.log, People: h.persons, MaxPayload: c.MaxPayload}
 	sockets := &ws.Server{Gateway: h.gateway, Log: h.log, MaxPayload: c.MaxPayload}
-	manage := h.api(c)
+	manage, oauth := h.api(c)
 
-	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(c, manage), proxies: certs.Pool(h.proxies)}
+	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(c, manage, oauth), proxies: certs.Pool(h.proxies)}
 	people := devices
 	if c.Auth == "x509" {
 		people = &web{rest: devices.rest} // plain text is for people alone
@@ -130,9 +130,10 @@ func (w *web) withoutProxy(r *http.Request) *http.Request {
 }
 
 // rest is everything that is no device door.
-func (h *house) rest(c *Config, manage http.Handler) http.Handler {
+func (h *house) rest(c *Config, manage, oauth http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", manage)
+	mux.Handle("/oauth2/token", oauth)
 	browsers := &signin.Server{
 		Users: h.users, Cookies: h.cookies(c), Log: h.log, NewID: uuid.NewString,
 		UI: c.People.UI, ErrorUI: cmp.Or(c.People.ErrorUI, c.People.UI), ClientIP: h.clientIP,
@@ -156,20 +157,20 @@ func (h *house) cookies(c *Config) signin.Cookies {
 	return signin.Cookies{Secure: strings.HasPrefix(c.publicURL(), "https:")}
 }
 
-// api is the management API.
-func (h *house) api(c *Config) http.Handler {
+// api is the management API, and the token endpoint beside it.
+func (h *house) api(c *Config) (manage, oauth http.Handler) {
 	requests := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "postern_api_seconds", Help: "Time of API requests, by route and status.", Buckets: prometheus.DefBuckets,
 	}, []string{"route", "status"})
 	h.metrics.MustRegister(requests)
 	s := &api.Server{
 		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Explain: h.gateway,
-		Certs: h.ca, SetUp: h.setUp,
+		Certs: h.ca, SetUp: h.setUp, Audit: h.store, AppKey: h.appKey,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
 		Cookie: h.cookies(c).Access(), ClientIP: h.clientIP, Open: !c.People.Required,
 		Observe: func(route string, status int, took time.Duration) {
 			requests.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
 		},
 	}
-	return s.Handler()
+	return s.Handler(), s.OAuth()
 }

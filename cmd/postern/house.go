@@ -47,6 +47,7 @@ type house struct {
 	setUp    *setUp
 	proxies  []*x509.Certificate        // whose certificates prove a proxy
 	clientIP func(*http.Request) string // behind trusted proxies; nil: the peer
+	appKey   string
 }
 
 // build opens the store and the bus and wires the rooms; nothing listens yet.
@@ -61,6 +62,9 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 
 	key, err := secretKey(c)
 	if err != nil {
+		return h, err
+	}
+	if h.appKey, err = c.appKey(key); err != nil {
 		return h, err
 	}
 	hasher, err := registry.NewSecretHasher(key)
@@ -109,7 +113,8 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	h.users = authn.NewUsers(authn.UsersConfig{
 		Providers: providers,
 		Accounts:  h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
-		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store,
+		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store, APIKeys: h.store, KeyRing: h.registry,
+		RefreshIdle: c.RefreshIdle, SessionLife: c.RefreshAbsolute,
 		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, NewID: uuid.NewString, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: c.publicURL(), Audience: "postern", Life: c.AccessTTL, Now: time.Now, Keys: keys},
 	})

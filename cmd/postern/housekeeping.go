@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/postern-io/postern/registry"
@@ -13,9 +14,9 @@ const (
 )
 
 // housekeeping removes what has had its time, once an hour.
-func (h *house) housekeeping(ctx context.Context) error {
+func (h *house) housekeeping(ctx context.Context, keepAudit time.Duration) error {
 	return every(ctx, purgeEvery, func() {
-		if err := h.registry.Purge(ctx); err != nil && ctx.Err() == nil {
+		if err := errors.Join(h.registry.Purge(ctx), h.registry.SweepAudit(ctx, keepAudit)); err != nil && ctx.Err() == nil {
 			h.log.Warn("purge failed; next try in an hour", "err", err)
 		}
 	})

@@ -42,7 +42,7 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 			return nil
 		})
 	}
-	group.Go(func() error { return h.housekeeping(running) })
+	group.Go(func() error { return h.housekeeping(running, c.AuditKeep) })
 	group.Go(func() error { return h.recordUse(running) })
 	group.Go(func() error { return h.nodes.Run(running) })
 	h.announceSetUp(c)
