@@ -388,6 +388,9 @@ func TestBrowserSecret(t *testing.T) {
 	if err != nil || len(first.Browser) != 43 {
 		t.Fatalf("got %q, %v", first.Browser, err)
 	}
+	if l, err := o.Complete(t.Context(), "oidc", callback(t, first), first.Browser, from); l.BackTo != "/" {
+		t.Errorf("C43: it ends at %q, %v", l.BackTo, err)
+	}
 	second, err := o.Begin(t.Context(), "oidc", "/", first.Browser, "")
 	if err != nil || second.Browser != first.Browser || second.Location == first.Location {
 		t.Errorf("a second tab: got %+v, %v", second, err)

@@ -283,6 +283,7 @@ func TestSeed3JWT(t *testing.T) {
 	p := profile(t, b, s.base())
 	want(t, "the role", p["role"], "editor")
 	want(t, "the first name", p["first_name"], "René")
+	want(t, "B8: the attributes", p["attributes"], map[string]any{"plan": "gold"})
 	for _, c := range b.Jar.Cookies(mustURL(t, s.base())) {
 		if c.Name != "__Host-at" && c.Name != "__Host-flow" {
 			t.Errorf("C54: a cookie %s", c.Name)
@@ -494,4 +495,45 @@ func TestOpenHouse(t *testing.T) {
 		t.Errorf("by another name: %d, want 401", status)
 	}
 	refusedStart(t, "loopback", "REQUIRE_USER_AUTHENTICATION=0", "POSTERN_HTTP_ADDR=:0")
+}
+
+// Seed 2 with a proxy that proves itself by a certificate: it may come from
+// anywhere, and its authority vouches for no device, whatever name it writes.
+func TestProxyByCertificate(t *testing.T) {
+	t.Parallel()
+	ssl, err := filepath.Abs("../docker/ssl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	crt := t.TempDir()
+	mk := func(target string) {
+		t.Helper()
+		if out, err := (&server{t: t, dir: crt}).run("make -s -C " + ssl + " CRT_LOCATION=" + crt + " " + target); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	mk("ca")
+	s := newServer(t, "IDP_HEADER_AUTH_ENABLED=true", "POSTERN_AUTH_HEADER_PROXY_CLIENT_CA="+crt+"/ca.crt")
+	g := s.quick()
+	mk("client_cert CLIENT_SECRET=" + g.sensor.secret + " CRT_FILE_NAME=proxy")
+	curl := "curl -sS --cacert data/ca.crt "
+	proxy := curl + "--cert " + crt + "/proxy.crt --key " + crt + "/proxy.key "
+	headers := "-H 'Remote-User: header-user' -H 'Remote-Groups: administrator' "
+	if out, err := s.run(proxy + headers + s.base() + "/api/users/profile"); err != nil || !strings.Contains(out, `"role":"admin"`) {
+		t.Errorf("the proxy: %s, %v", out, err)
+	}
+	if out, err := s.run(curl + headers + s.base() + "/api/users/profile"); err != nil || !strings.Contains(out, "unauthenticated") {
+		t.Errorf("without the certificate: %s, %v", out, err)
+	}
+	publish := "-o /dev/null -w '%{http_code}' -d x " + s.base() + "/http/" + g.topic
+	if out, err := s.run(curl + "-H 'Authorization: Client " + g.sensor.secret + "' " + publish); err != nil || out != "202" {
+		t.Fatalf("the device: %s, %v", out, err)
+	}
+	if out, err := s.run(proxy + publish); err != nil || out != "401" {
+		t.Errorf("the proxy's certificate opens a device door: %s, %v", out, err)
+	}
+	if out, err := s.run(proxy + "-H 'Authorization: Client " + g.sensor.secret + "' " + publish); err != nil || out != "202" {
+		t.Errorf("a device behind the proxy: %s, %v", out, err)
+	}
+	refusedStart(t, "every device would be a proxy", "IDP_HEADER_AUTH_ENABLED=true", "POSTERN_AUTH_HEADER_PROXY_CLIENT_CA="+crt+"/ca.crt", "POSTERN_CLIENT_CA="+crt+"/ca.crt")
 }

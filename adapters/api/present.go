@@ -10,7 +10,7 @@ func userOf(u registry.User) User {
 	return User{
 		ID: string(u.ID), FirstName: u.FirstName, LastName: u.LastName, Email: u.Email, EmailVerified: u.EmailVerified,
 		Credentials: UserCredentials{Username: u.Username}, Role: Role(u.Role.String()), Status: Status(u.Status),
-		Tags: u.Tags, Metadata: Metadata(u.Metadata), ProfilePicture: u.ProfilePicture, Provider: u.Provider,
+		Tags: u.Tags, Metadata: Metadata(u.Metadata), ProfilePicture: u.ProfilePicture, Provider: u.Provider, Attributes: u.Attributes,
 		CreatedAt: u.CreatedAt, UpdatedAt: u.UpdatedAt, UpdatedBy: string(u.UpdatedBy),
 	}
 }

@@ -1224,13 +1224,15 @@ type TokensAccessType string
 
 // User defines model for User.
 type User struct {
-	CreatedAt     time.Time       `json:"created_at,omitempty"`
-	Credentials   UserCredentials `json:"credentials"`
-	Email         string          `json:"email,omitempty"`
-	EmailVerified bool            `json:"email_verified,omitempty"`
-	FirstName     string          `json:"first_name,omitempty"`
-	ID            string          `json:"id"`
-	LastName      string          `json:"last_name,omitempty"`
+	// Attributes What the provider told of the person at the last sign-in; read only.
+	Attributes    map[string]string `json:"attributes,omitempty"`
+	CreatedAt     time.Time         `json:"created_at,omitempty"`
+	Credentials   UserCredentials   `json:"credentials"`
+	Email         string            `json:"email,omitempty"`
+	EmailVerified bool              `json:"email_verified,omitempty"`
+	FirstName     string            `json:"first_name,omitempty"`
+	ID            string            `json:"id"`
+	LastName      string            `json:"last_name,omitempty"`
 
 	// Metadata The caller's own, at most 16 KiB of JSON.
 	Metadata       Metadata `json:"metadata,omitempty"`
