@@ -76,3 +76,21 @@ func TestTooManyAPIKeys(t *testing.T) {
 		}
 	})
 }
+
+func TestAuditIsKeptAsLongAsSaid(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx, r := t.Context(), newRegistry(t, s)
+		for id, at := range map[registry.AuditID]time.Time{"old": noon.Add(-48*time.Hour - time.Second), "new": noon.Add(-48 * time.Hour)} {
+			if err := s.InsertAudit(ctx, registry.AuditEvent{ID: id, At: at, Action: "sign-in", Outcome: registry.AuditDone}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.SweepAudit(ctx, 48*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		list := must[registry.List[registry.AuditEvent]](t)(s.Audit(ctx, registry.AuditQuery{Limit: 10}))
+		if len(list.Items) != 1 || list.Items[0].ID != "new" {
+			t.Errorf("got %+v", list.Items)
+		}
+	})
+}
