@@ -55,6 +55,8 @@ type Config struct {
 	AccessTTL                                time.Duration
 	PasswordMinLength                        int
 
+	Mail mailSettings
+
 	LogLevel, LogFormat string
 }
 
@@ -103,6 +105,8 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.DurationVar(&c.AccessTTL, "auth-session-access-ttl", 15*time.Minute, "life of an access token, at most 1h")
 	f.IntVar(&c.PasswordMinLength, "auth-local-password-min-length", 15, "least characters of a password, at least 8")
 
+	c.Mail.flags(f)
+
 	f.StringVar(&c.LogLevel, "log-level", "info", "`level` of the log: debug, info, warn, error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
 	return f
@@ -113,6 +117,12 @@ var aliases = map[string]string{
 	"AUTH":                         "auth",
 	"ALLOW_SELF_REGISTRATIONS":     "auth-local-self-register",
 	"MG_USERS_ALLOW_SELF_REGISTER": "auth-local-self-register",
+	"DEFAULT_OWNER_EMAIL":          "owner-email",
+	"DEFAULT_OWNER_USERNAME":       "owner-username",
+	"DEFAULT_OWNER_PASSWORD":       "owner-password",
+	"MG_USERS_ADMIN_EMAIL":         "owner-email",
+	"MG_USERS_ADMIN_USERNAME":      "owner-username",
+	"MG_USERS_ADMIN_PASSWORD":      "owner-password",
 }
 
 const envPrefix = "POSTERN_"
@@ -130,6 +140,9 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 	names := map[string]string{}
 	f.VisitAll(func(flag *pflag.Flag) { names[envName(flag.Name)] = flag.Name })
 	for alias, flag := range aliases {
+		names[alias] = flag
+	}
+	for alias, flag := range mailAliases {
 		names[alias] = flag
 	}
 	var problems []error
@@ -159,7 +172,7 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 }
 
 // secretFlags are never shown.
-var secretFlags = map[string]bool{"secret-key": true, "owner-password": true, "database-url": true, "nats-url": true}
+var secretFlags = map[string]bool{"secret-key": true, "owner-password": true, "database-url": true, "nats-url": true, "mail-password": true}
 
 func shown(flag, value string) string {
 	if secretFlags[flag] {
@@ -240,6 +253,7 @@ func (c *Config) Validate() error {
 	if (c.OwnerEmail == "") != (c.OwnerPassword == "") {
 		wrong("owner-email", "and %s belong together; give both or neither", envName("owner-password"))
 	}
+	c.Mail.validate(wrong)
 	if _, err := c.logLevel(); err != nil {
 		wrong("log-level", "is %q; give debug, info, warn or error", c.LogLevel)
 	}
