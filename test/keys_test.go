@@ -31,12 +31,12 @@ func TestKeysAndAudit(t *testing.T) {
 	if list := s.postern("keys", "list"); !strings.Contains(list, text(key, "prefix")) || strings.Contains(list, text(key, "secret")) {
 		t.Errorf("the list of keys:\n%s", list)
 	}
-	program := "curl -sS --cacert " + s.ca + " -H 'Authorization: Bearer " + text(key, "secret") + "' "
+	program := "curl -sS --cacert data/ca.crt -H 'Authorization: Bearer " + text(key, "secret") + "' "
 	api := "https://localhost:" + s.https
 	if out, err := s.run(program + `-H 'Content-Type: application/json' -d '{"name":"by a program"}' ` + api + "/api/domains"); err != nil || !strings.Contains(out, "by a program") {
 		t.Errorf("a program makes a domain: %s, %v", out, err)
 	}
-	if out, err := s.run("curl -sS --cacert " + s.ca + " -u " + text(key, "prefix") + ":" + text(key, "secret") + " -d grant_type=client_credentials " + api + "/oauth2/token"); err != nil || !strings.Contains(out, `"token_type":"Bearer"`) {
+	if out, err := s.run("curl -sS --cacert data/ca.crt -u " + text(key, "prefix") + ":" + text(key, "secret") + " -d grant_type=client_credentials " + api + "/oauth2/token"); err != nil || !strings.Contains(out, `"token_type":"Bearer"`) {
 		t.Errorf("a token for the key: %s, %v", out, err)
 	}
 	if out := s.postern("explain-login", "root"); !strings.Contains(out, "sign-in: done") || !strings.Contains(out, "root") {

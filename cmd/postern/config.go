@@ -60,6 +60,8 @@ type Config struct {
 	PasswordMinLength                        int
 	People                                   people
 
+	Mail mailSettings
+
 	LogLevel, LogFormat string
 }
 
@@ -109,6 +111,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.IntVar(&c.PasswordMinLength, "auth-local-password-min-length", 15, "least characters of a password, at least 8")
 
 	c.People.flags(f)
+	c.Mail.flags(f)
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "`level` of the log: debug, info, warn, error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
@@ -123,6 +126,12 @@ var aliases = map[string]string{
 	"MAGE_ACCESS_TOKEN_EXPIRY_TIME":  "auth-session-access-ttl",
 	"MG_AUTH_ACCESS_TOKEN_DURATION":  "auth-session-access-ttl",
 	"MG_AUTH_REFRESH_TOKEN_DURATION": "auth-session-refresh-idle",
+	"DEFAULT_OWNER_EMAIL":            "owner-email",
+	"DEFAULT_OWNER_USERNAME":         "owner-username",
+	"DEFAULT_OWNER_PASSWORD":         "owner-password",
+	"MG_USERS_ADMIN_EMAIL":           "owner-email",
+	"MG_USERS_ADMIN_USERNAME":        "owner-username",
+	"MG_USERS_ADMIN_PASSWORD":        "owner-password",
 }
 
 const envPrefix = "POSTERN_"
@@ -141,6 +150,7 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 	f.VisitAll(func(flag *pflag.Flag) { names[envName(flag.Name)] = flag.Name })
 	maps.Copy(names, aliases)
 	maps.Copy(names, providerAliases)
+	maps.Copy(names, mailAliases)
 	var problems []error
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
@@ -167,7 +177,7 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 }
 
 // secretFlags are never shown.
-var secretFlags = map[string]bool{"secret-key": true, "owner-password": true, "database-url": true, "nats-url": true}
+var secretFlags = map[string]bool{"secret-key": true, "owner-password": true, "database-url": true, "nats-url": true, "mail-password": true}
 
 func shown(flag, value string) string {
 	if secretFlags[flag] || slices.Contains(providerSecrets, flag) {
@@ -247,6 +257,7 @@ func (c *Config) Validate() error {
 		wrong("owner-email", "and %s belong together; give both or neither", envName("owner-password"))
 	}
 	c.People.validate(c, wrong)
+	c.Mail.validate(wrong)
 	if _, err := c.logLevel(); err != nil {
 		wrong("log-level", "is %q; give debug, info, warn or error", c.LogLevel)
 	}

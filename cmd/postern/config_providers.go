@@ -100,13 +100,18 @@ type ruleSettings struct {
 }
 
 func (r *ruleSettings) flags(f *pflag.FlagSet, prefix string, sync authn.RoleSync, trusted bool) {
-	r.prefix = prefix
+	r.firstFlags(f, prefix, trusted)
+	f.StringVar(&r.Sync, prefix+"-sync", string(sync), "`when` groups set the role: always, first (sign-in), never")
+	f.BoolVar(&r.AllowOwner, prefix+"-allow-owner-mapping", false, "whether a group may make owners")
+}
+
+// firstFlags are those that also hold where every request brings its groups.
+func (r *ruleSettings) firstFlags(f *pflag.FlagSet, prefix string, trusted bool) {
+	r.prefix, r.Sync = prefix, string(authn.SyncNever)
 	f.BoolVar(&r.Provision, prefix+"-provision", true, "whether a first sign-in makes an account")
 	f.StringVar(&r.DefaultRole, prefix+"-default-role", "", "`role` of a new account that no group gives one: viewer, editor, admin; empty: none")
 	f.StringVar(&r.RoleMap, prefix+"-role-map", "", "`JSON` that gives groups a role, such as {\"ops\":\"admin\"}; empty: groups called viewer, editor or admin give that role")
-	f.StringVar(&r.Sync, prefix+"-sync", string(sync), "`when` groups set the role: always, first (sign-in), never")
 	f.BoolVar(&r.Strict, prefix+"-strict", false, "whether those stay out whom no group gives a role")
-	f.BoolVar(&r.AllowOwner, prefix+"-allow-owner-mapping", false, "whether a group may make owners")
 	f.BoolVar(&r.LinkByEmail, prefix+"-link-by-email", false, "whether an identity gets the account with the same e-mail address, when both sides have it verified and it is no admin's")
 	f.BoolVar(&r.Trusted, prefix+"-trusted-email", trusted, "whether its e-mail addresses are taken for verified though it does not say so")
 }

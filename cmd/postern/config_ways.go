@@ -135,5 +135,5 @@ func (h *headerSettings) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&h.TrustedProxies, p+"-trusted-proxies", nil, "`networks` of the proxies that are believed, such as 10.1.2.3/32")
 	f.StringVar(&h.ProxyCA, p+"-proxy-client-ca", "", "PEM `file` of the authority whose client certificates prove a proxy; not the devices'")
 	f.StringSliceVar(&h.ProxyNames, p+"-proxy-names", nil, "`names` that such a certificate must have one of; empty: any")
-	h.ruleSettings.flags(f, p, authn.SyncNever, false)
+	h.firstFlags(f, p, false)
 }

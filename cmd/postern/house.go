@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/postern-io/postern/adapters"
+	"github.com/postern-io/postern/adapters/mail"
 	"github.com/postern-io/postern/authn"
 	"github.com/postern-io/postern/authn/password"
 	"github.com/postern-io/postern/authn/token"
@@ -44,6 +45,7 @@ type house struct {
 	tls      *tls.Config // for HTTPS: asks for a certificate
 	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
 	notices  *notices
+	mail     *mail.Mailer // nil: no mail is sent
 	setUp    *setUp
 	proxies  []*x509.Certificate        // whose certificates prove a proxy
 	clientIP func(*http.Request) string // behind trusted proxies; nil: the peer
@@ -118,6 +120,9 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, NewID: uuid.NewString, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: c.publicURL(), Audience: "postern", Life: c.AccessTTL, Now: time.Now, Keys: keys},
 	})
+	if err := h.post(c); err != nil {
+		return h, err
+	}
 	h.devices = authn.NewDevices(authn.Config{
 		Find: h.store, Hasher: hasher, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509",
 		Limits: authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst},

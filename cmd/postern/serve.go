@@ -45,6 +45,9 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 	group.Go(func() error { return h.housekeeping(running, c.AuditKeep) })
 	group.Go(func() error { return h.recordUse(running) })
 	group.Go(func() error { return h.nodes.Run(running) })
+	if h.mail != nil {
+		group.Go(func() error { return h.mail.Run(running) })
+	}
 	h.announceSetUp(c)
 	if ready != nil {
 		ready(h)

@@ -63,7 +63,10 @@ func (h *house) firstOwner(ctx context.Context, c *Config) error {
 	if name == "" {
 		name, _, _ = strings.Cut(c.OwnerEmail, "@")
 	}
-	_, err = h.users.SetUp(ctx, h.registry, authn.NewUser{Username: name, Email: c.OwnerEmail, Password: c.OwnerPassword})
+	owner, err := h.users.SetUpConfigured(ctx, h.registry, authn.NewUser{Username: name, Email: c.OwnerEmail, Password: c.OwnerPassword})
+	if err == nil && owner.MustChange {
+		h.log.Warn("the first owner has the well-known password of another product: it signs in from this machine alone, and only to change it (postern login, postern password)", "user", owner.Username)
+	}
 	if errors.Is(err, registry.ErrExists) { // another node was first
 		err = nil
 	}

@@ -60,17 +60,33 @@ func (s *session) password(cmd *cobra.Command, file, prompt string) (string, err
 }
 
 func loginCommand(s *session) *cobra.Command {
-	var password string
+	var password, key string
 	cmd := &cobra.Command{
-		Use: "login USERNAME", Short: "Sign in and keep the tokens for the other commands", Args: cobra.ExactArgs(1),
+		Use: "login [USERNAME]", Short: "Sign in and keep the tokens for the other commands",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if key != "" { // it says who
+				return cobra.NoArgs(cmd, args)
+			}
+			return cobra.ExactArgs(1)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
-				text, err := s.password(cmd, password, "Password: ")
-				if err != nil {
-					return err
-				}
-				if err := c.signIn(ctx, args[0], text); err != nil {
-					return err
+				if key != "" {
+					text, err := s.secretFrom(cmd, key)
+					if err != nil {
+						return err
+					}
+					if err := c.recoverWith(ctx, text); err != nil {
+						return err
+					}
+				} else {
+					text, err := s.password(cmd, password, "Password: ")
+					if err != nil {
+						return err
+					}
+					if err := c.signIn(ctx, args[0], text); err != nil {
+						return err
+					}
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "signed in to %s; the login is kept in %s\n", c.Server, c.file)
 				return nil
@@ -78,6 +94,7 @@ func loginCommand(s *session) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&password, "password-file", "", "`file` with the password (- reads standard input); empty: asked for")
+	cmd.Flags().StringVar(&key, "recovery-key-file", "", "`file` with the key of postern recover-owner (- reads standard input), instead of name and password")
 	return cmd
 }
 
