@@ -392,8 +392,11 @@ func TestSeed4ExternalOIDC(t *testing.T) {
 
 	// C49: signing out ends the session, not the cookie alone.
 	stolen := cookie(b, s.base(), "__Host-at")
-	if status, next, _ := post(t, b, s.base()+"/auth/sign-out", nil); status != http.StatusSeeOther || next != "/sign-in" {
+	if status, next, _ := post(t, b, s.base()+"/auth/sign-out", nil); status != http.StatusSeeOther || next != "/sign-in?signed_out=lab" {
 		t.Errorf("sign-out: %d to %s", status, next)
+	}
+	if _, _, page := visit(t, b, s.base()+"/sign-in?signed_out=lab"); !strings.Contains(page, "/session/end") {
+		t.Errorf("C68: no way to sign out at the provider: %s", page)
 	}
 	if status, _, _ := visit(t, s.browser(), s.base()+"/api/users/profile", bearer(stolen)); status != http.StatusUnauthorized {
 		t.Errorf("the cookie after sign-out: %d", status)

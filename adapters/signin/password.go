@@ -1,6 +1,8 @@
 package signin
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -40,7 +42,8 @@ func (s *Server) signInView(v *visit, problem string) map[string]any {
 			typed = true
 		}
 	}
-	return map[string]any{"Problem": problem, "ReturnTo": back, "Password": typed, "Buttons": buttons, "Request": v.id}
+	out, outHref := s.elsewhere(v)
+	return map[string]any{"SignedOut": v.r.URL.Query().Has("signed_out"), "Elsewhere": out, "ElsewhereHref": outHref, "Problem": problem, "ReturnTo": back, "Password": typed, "Buttons": buttons, "Request": v.id}
 }
 
 // signIn takes a name and a password from the form.
@@ -110,9 +113,13 @@ func (s *Server) refresh(v *visit) error {
 }
 
 // signOut ends the session on the server and takes the cookies away (C49). It
-// ends this session alone, and none at the identity provider.
+// ends this session alone; the next page offers to end the provider's as well.
 func (s *Server) signOut(v *visit) error {
 	p, err := s.Users.Verify(v.ctx, value(v.r, s.Cookies.Access()))
+	next := "/sign-in"
+	if err == nil {
+		next += "?signed_out=" + url.QueryEscape(p.Session.Provider)
+	}
 	if err == nil && p.Session.ID != "" {
 		err = s.Users.EndSession(v.ctx, p.User.ID, p.Session.ID)
 	}
@@ -120,6 +127,23 @@ func (s *Server) signOut(v *visit) error {
 	if err != nil && !errors.Is(err, token.ErrInvalid) && !errors.Is(err, token.ErrExpired) && !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
-	redirect(v, "/sign-in")
+	redirect(v, next)
 	return nil
+}
+
+// elsewhere is where somebody who has signed out here may do so at the provider
+// as well; "" when it does not offer that (OpenID Connect RP-Initiated Logout
+// 1.0, C68).
+func (s *Server) elsewhere(v *visit) (title, href string) {
+	p, _ := s.provider(v.r.URL.Query().Get("signed_out"))
+	if out, can := p.Redirect.(interface {
+		EndSession(ctx context.Context, after string) (string, error)
+	}); can {
+		location, err := out.EndSession(v.ctx, "")
+		if err != nil {
+			s.Log.Debug("no way to sign out at the provider", "provider", p.Key, "err", err)
+		}
+		return cmp.Or(p.Title, p.Key), location
+	}
+	return "", ""
 }

@@ -206,7 +206,7 @@ func TestRefreshAndSignOut(t *testing.T) {
 		t.Errorf("refresh: got %d", out.status)
 	}
 	access := s.cookie(b, "__Host-at")
-	if out := s.send(b, "POST", "/auth/sign-out", url.Values{}); out.status != 303 || out.next != "/sign-in" || s.cookie(b, "__Host-at") != "" || s.cookie(b, "__Secure-rt") != "" {
+	if out := s.send(b, "POST", "/auth/sign-out", url.Values{}); out.status != 303 || out.next != "/sign-in?signed_out=local" || s.cookie(b, "__Host-at") != "" || s.cookie(b, "__Secure-rt") != "" {
 		t.Errorf("sign-out: got %d to %q", out.status, out.next)
 	}
 	if _, err := s.door.Users.Verify(t.Context(), access); !errors.Is(err, token.ErrInvalid) {

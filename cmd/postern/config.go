@@ -105,7 +105,7 @@ func (c *Config) flags() *pflag.FlagSet {
 
 	f.StringVar(&c.OwnerEmail, "owner-email", "", "`e-mail` of the first owner, made at a start that finds none")
 	f.StringVar(&c.OwnerUsername, "owner-username", "", "`name` of the first owner; empty: the e-mail's part before the @")
-	f.StringVar(&c.OwnerPassword, "owner-password", "", "`password` of the first owner; empty: the start prints a one-time set-up link")
+	f.StringVar(&c.OwnerPassword, "owner-password", "", "`password` of the first owner; empty: the start leaves a one-time set-up token in the data directory")
 	f.BoolVar(&c.SelfRegister, "auth-local-self-register", false, "whether strangers may make themselves an account")
 	c.sessionFlags(f)
 	f.IntVar(&c.PasswordMinLength, "auth-local-password-min-length", 15, "least characters of a password, at least 8")

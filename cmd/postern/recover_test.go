@@ -57,7 +57,8 @@ func serving(t *testing.T, edit func(*Config), do func(*host, *house)) {
 		defer stop()
 		ran = true
 		h.metrics = prometheus.NewRegistry() // the doors' own API has counters in the other
-		s := httptest.NewServer(h.api(c))
+		manage, _ := h.api(c)
+		s := httptest.NewServer(manage)
 		defer s.Close()
 		dir := t.TempDir()
 		do(&host{t: t, dir: dir, data: c.DataDir, env: []string{
