@@ -37,6 +37,7 @@ type site struct {
 	t    testing.TB
 	door *Server
 	http *httptest.Server
+	db   *store.Store
 	log  *strings.Builder
 	jane registry.User
 }
@@ -52,7 +53,7 @@ func newSite(t testing.TB, change ...func(*site)) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, log: new(strings.Builder)}
+	s := &site{t: t, db: db, log: new(strings.Builder)}
 	r := &registry.Registry{Store: db, Now: time.Now, NewID: uuid.NewString}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	company, err := sso.New(sso.Config{IdentityProviderURI: "https://idp.example/", SharedSecret: secret, AllowIdPInitiated: true, Seen: db, Now: time.Now})
@@ -336,6 +337,20 @@ func TestLink(t *testing.T) {
 		t.Errorf("nobody: got %d", out.status)
 	}
 	s.send(b, "POST", "/sign-in", jane())
+	twice := s.send(b, "POST", "/auth/link/jwt", url.Values{}, func(r *http.Request) { r.AddCookie(&http.Cookie{Name: "__Host-at", Value: "x"}) })
+	if twice.status != 401 {
+		t.Errorf("with a second cookie of that name: got %d", twice.status)
+	}
+	now := time.Now()
+	if err := s.db.InsertSession(t.Context(), registry.UserSession{ID: "old", User: s.jane.ID, Provider: "local", Kind: "browser",
+		CreatedAt: now, LastSeen: now, Expires: now.Add(time.Hour), AuthenticatedAt: now.Add(-authn.FreshFor)}); err != nil {
+		t.Fatal(err)
+	}
+	old := s.browser()
+	old.Jar.SetCookies(must(url.Parse(s.http.URL)), []*http.Cookie{{Name: "__Host-at", Value: must(s.door.Users.Tokens.Issue(s.jane.ID, "old")), Secure: true, Path: "/"}})
+	if out := s.send(old, "POST", "/auth/link/jwt", url.Values{}); out.status != 403 {
+		t.Errorf("C52: with an old sign-in: got %d", out.status)
+	}
 	begun := s.send(b, "POST", "/auth/link/jwt", url.Values{})
 	u, err := url.Parse(begun.next)
 	if err != nil || begun.status != 303 {
