@@ -43,7 +43,8 @@ func (p *people) flags(f *pflag.FlagSet) {
 }
 
 // providerAliases are the names that the seeds gave to these settings; a name
-// may stand for several.
+// may stand for several. MG_GOOGLE_STATE is not among them: the state of a
+// sign-in is random each time, and not one word for everybody.
 var providerAliases = map[string]string{
 	"REQUIRE_USER_AUTHENTICATION": "auth-required",
 	"AUTHENTICATION_MODE":         "auth-providers",
@@ -76,10 +77,6 @@ var providerAliases = map[string]string{
 	"IDP_HEADER_AUTH_GROUP_HEADER": "auth-header-group-header", "IDP_HEADER_AUTH_CLIENTIP_HEADER": "auth-header-clientip-header",
 	"IDP_HEADER_AUTH_FAIL_IF_HEADER_MISSING": "auth-header-fail-if-missing",
 }
-
-// ignored are names of seeds that have nothing left to set: the state of a
-// sign-in is random each time, and not one word for everybody.
-var ignored = map[string]bool{"MG_GOOGLE_STATE": true}
 
 var providerSecrets = []string{
 	"auth-ldap-bind-password", "auth-google-client-secret", "auth-oidc-client-secret", "auth-lab-client-secret",
