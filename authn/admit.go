@@ -143,10 +143,10 @@ func (u *Users) newcomer(ctx context.Context, at *attempt, p Provider, a Asserti
 	if !p.Rules.Provision {
 		return registry.User{}, &RefusedError{Reason: registry.ReasonNotProvisioned}
 	}
-	role, _ := p.Rules.role(a, at)
-	if p.Rules.Strict && role == registry.NoRole {
+	if p.Rules.keepsOut(a, at, true) {
 		return registry.User{}, &RefusedError{Reason: registry.ReasonNoMappedRole}
 	}
+	role, _ := p.Rules.role(a, at)
 	next := registry.User{Provider: p.Key, Email: a.Email, EmailVerified: verified, Role: role}
 	if p.Rules.Sync == SyncAlways {
 		next.RoleSource = p.Key
@@ -231,11 +231,8 @@ func (u *Users) refresh(ctx context.Context, at *attempt, p Provider, a Assertio
 			role, known = r, true
 		}
 	}
-	if p.Rules.Strict && a.Groups != nil {
-		if r, _ := p.Rules.mapped(*a.Groups); r == registry.NoRole {
-			at.step("none of the groups gives a role, and without one nobody comes in")
-			return user, &RefusedError{Reason: registry.ReasonNoMappedRole, User: user.ID}
-		}
+	if p.Rules.keepsOut(a, at, false) {
+		return user, &RefusedError{Reason: registry.ReasonNoMappedRole, User: user.ID}
 	}
 	next := user
 	if user.Provider == p.Key {

@@ -603,6 +603,15 @@ func TestVouched(t *testing.T) {
 			t.Errorf("group %s: got %v, %v, want %v", name, p.User.Role, err, want)
 		}
 	}
+	o.Providers[1].Rules.Strict = true
+	if p, _, err := ask("another", "administrator"); err != nil || p.User.Role != registry.Admin {
+		t.Errorf("strict, with a group: got %v, %v", p.User.Role, err)
+	}
+	_, _, err = ask("a third", "x")
+	wantReason(t, "strict, without one", err, registry.ReasonNoMappedRole)
+	_, _, err = ask("header-user", "x")
+	wantReason(t, "strict, known, without one", err, registry.ReasonNoMappedRole)
+	o.Providers[1].Rules.Strict = false
 	row, err := o.registry.User(t.Context(), first.User.ID)
 	if err != nil || row.Role != registry.NoRole {
 		t.Errorf("the role is kept: %v, %v", row.Role, err)

@@ -100,6 +100,21 @@ func (r Rules) role(a Assertion, at *attempt) (role registry.Role, known bool) {
 	return role, true
 }
 
+// keepsOut reports whether strict rules refuse somebody: no group gives a role.
+// Where nothing is said of groups, who has an account already may come in.
+func (r Rules) keepsOut(a Assertion, at *attempt, newcomer bool) bool {
+	if !r.Strict || a.Groups == nil && !newcomer {
+		return false
+	}
+	if a.Groups != nil {
+		if role, _ := r.mapped(*a.Groups); role != registry.NoRole {
+			return false
+		}
+	}
+	at.step("no group gives a role, and without one nobody comes in")
+	return true
+}
+
 func roleWord(r registry.Role) string {
 	if r == registry.NoRole {
 		return "none"

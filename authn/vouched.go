@@ -39,7 +39,7 @@ func (u *Users) FromRequest(ctx context.Context, r *http.Request, from Client) (
 			at.saw(a)
 		}
 		if err == nil {
-			user.Role, err = p.Rules.now(a, user)
+			user.Role = p.Rules.now(a)
 		}
 		if err := u.toldOnce(ctx, at, a, user, err); err != nil {
 			return Person{}, true, err
@@ -54,18 +54,15 @@ func (u *Users) FromRequest(ctx context.Context, r *http.Request, from Client) (
 
 // now returns the role that this request's groups give, at most admin: who comes
 // by a header never manages owners and admins (O7).
-func (r Rules) now(a Assertion, user registry.User) (registry.Role, error) {
+func (r Rules) now(a Assertion) registry.Role {
 	if a.Groups == nil {
-		return min(r.DefaultRole, registry.Admin), nil
+		return min(r.DefaultRole, registry.Admin)
 	}
 	role, _ := r.mapped(*a.Groups)
 	if role == registry.NoRole {
-		if r.Strict {
-			return role, &RefusedError{Reason: registry.ReasonNoMappedRole, User: user.ID}
-		}
 		role = r.DefaultRole
 	}
-	return min(role, registry.Admin), nil
+	return min(role, registry.Admin)
 }
 
 // toldOnce writes down an arrival, unless the same was written a short time ago.
