@@ -51,7 +51,7 @@ func (s *says) FromRequest(r *http.Request) (authn.Assertion, bool, error) {
 func (o *office) come(t *testing.T, provider string, said *says, a authn.Assertion) (authn.Person, error) {
 	t.Helper()
 	said.a = a
-	r, err := o.Begin(t.Context(), provider, "/next", "", "")
+	r, err := o.Begin(t.Context(), provider, "/next", "", "", from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +336,7 @@ func TestFlowsAreBound(t *testing.T) {
 			return o.back(t, "oidc", back, r.Browser)
 		}, registry.ReasonFlowUnknown},
 		{"it refuses another browser", func(r authn.Redirect, back url.Values) error {
-			other, err := o.Begin(t.Context(), "oidc", "/", "", "")
+			other, err := o.Begin(t.Context(), "oidc", "/", "", "", from)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +362,7 @@ func TestFlowsAreBound(t *testing.T) {
 			return o.back(t, "oidc", back, r.Browser)
 		}, registry.ReasonFlowUnknown},
 	} {
-		r, err := o.Begin(t.Context(), "oidc", "/", "", "")
+		r, err := o.Begin(t.Context(), "oidc", "/", "", "", from)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,21 +384,21 @@ func (o *office) back(t *testing.T, provider string, callback url.Values, browse
 // chosen for it is not taken.
 func TestBrowserSecret(t *testing.T) {
 	o, _ := with(t, authn.Rules{})
-	first, err := o.Begin(t.Context(), "oidc", "//evil.example", "", "")
+	first, err := o.Begin(t.Context(), "oidc", "//evil.example", "", "", from)
 	if err != nil || len(first.Browser) != 43 {
 		t.Fatalf("got %q, %v", first.Browser, err)
 	}
 	if l, err := o.Complete(t.Context(), "oidc", callback(t, first), first.Browser, from); l.BackTo != "/" {
 		t.Errorf("C43: it ends at %q, %v", l.BackTo, err)
 	}
-	second, err := o.Begin(t.Context(), "oidc", "/", first.Browser, "")
+	second, err := o.Begin(t.Context(), "oidc", "/", first.Browser, "", from)
 	if err != nil || second.Browser != first.Browser || second.Location == first.Location {
 		t.Errorf("a second tab: got %+v, %v", second, err)
 	}
-	if third, err := o.Begin(t.Context(), "oidc", "/", "1", ""); err != nil || len(third.Browser) != 43 {
+	if third, err := o.Begin(t.Context(), "oidc", "/", "1", "", from); err != nil || len(third.Browser) != 43 {
 		t.Errorf("a short secret: got %q, %v", third.Browser, err)
 	}
-	if _, err := o.Begin(t.Context(), "none", "/", "", ""); !errors.Is(err, registry.ErrNotFound) {
+	if _, err := o.Begin(t.Context(), "none", "/", "", "", from); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("no such provider: %v", err)
 	}
 }
@@ -413,7 +413,7 @@ func TestUnsolicited(t *testing.T) {
 	wantReason(t, "not allowed", err, registry.ReasonAssertionUnexpected)
 	wantReason(t, "no cookie", o.back(t, "oidc", jwt, ""), registry.ReasonAssertionUnexpected)
 
-	r, err := o.Begin(t.Context(), "oidc", "/q", "", "")
+	r, err := o.Begin(t.Context(), "oidc", "/q", "", "", from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -434,7 +434,7 @@ func TestLinkByPerson(t *testing.T) {
 	jane := o.jane(t)
 	said.a = ann()
 	link := func() error {
-		r, err := o.Begin(t.Context(), "oidc", "/", "", jane.ID)
+		r, err := o.Begin(t.Context(), "oidc", "/", "", jane.ID, from)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -668,6 +668,33 @@ func TestAttemptsAreWrittenDown(t *testing.T) {
 	wantReason(t, "refused", err, registry.ReasonAssertionExpired)
 	if e := event(); e.Outcome != registry.AuditRefused || e.Reason != registry.ReasonAssertionExpired || e.Details["subject"] != "1" {
 		t.Errorf("got %+v", e)
+	}
+}
+
+// A stranger cannot fill the trail, nor the table of flows.
+func TestStrangersAreBounded(t *testing.T) {
+	o, _ := with(t, authn.Rules{})
+	for range 150 {
+		wantReason(t, "a state of nobody", o.back(t, "oidc", url.Values{"state": {"x"}}, ""), registry.ReasonFlowUnknown)
+	}
+	if list, err := o.store.Audit(t.Context(), registry.AuditQuery{Limit: 1}); err != nil || list.Total != 100 {
+		t.Errorf("the trail has %d of 150, %v, want 100", list.Total, err)
+	}
+	begun := 0
+	for range 1100 {
+		_, err := o.Begin(t.Context(), "oidc", "/", "", "", from)
+		switch {
+		case err == nil:
+			begun++
+		case !errors.Is(err, authn.ErrLimited):
+			t.Fatal(err)
+		}
+	}
+	if begun != 1000 {
+		t.Errorf("%d sign-ins begun, want 1000", begun)
+	}
+	if _, err := o.Begin(t.Context(), "oidc", "/", "", "", authn.Client{IP: "198.51.100.1"}); err != nil {
+		t.Errorf("from another address: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -155,6 +156,11 @@ func (u *Users) ended(ctx context.Context, a *attempt, t Tokens, err error) (Tok
 	default:
 		return t, err // the store does not answer: nothing can be written down
 	}
+	if e.Outcome != registry.AuditDone && e.Actor == "" {
+		if room, roomErr := u.roomFor(ctx, e.IP); roomErr != nil || !room {
+			return t, cmp.Or(roomErr, err)
+		}
+	}
 	if len(a.steps) > 0 {
 		e.Details["steps"] = shownList(a.steps)
 	}
@@ -165,6 +171,17 @@ func (u *Users) ended(ctx context.Context, a *attempt, t Tokens, err error) (Tok
 		return Tokens{}, auditErr
 	}
 	return t, err
+}
+
+// maxStrangers is how many attempts of nobody known the trail keeps from one
+// address in throttleWindow. The log has them all.
+const maxStrangers = 100
+
+// roomFor counts an attempt of a stranger and reports whether the trail keeps
+// it: whoever asks for nothing but refusals must not be able to fill it.
+func (u *Users) roomFor(ctx context.Context, ip string) (bool, error) {
+	c, err := u.Throttles.CountFailure(ctx, "trail:"+ip, u.Now(), throttleWindow)
+	return c.Failures <= maxStrangers, err
 }
 
 // settled is ended for what signs nobody in. The actor, and the object when that

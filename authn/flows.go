@@ -21,6 +21,10 @@ type Flows interface {
 	TakeFlowOf(ctx context.Context, provider string, browser [32]byte, backTo string) (registry.SignInFlow, error)
 }
 
+// flowThrottles bound how many sign-ins at other sites one address begins: each
+// is kept for a while. A company behind one address has room.
+var flowThrottles = []throttle{{func(_, ip string) string { return "flow-source:" + ip }, 1000}}
+
 // flowLife is how long signing in at another site may take.
 const flowLife = 10 * time.Minute
 
@@ -35,11 +39,18 @@ type Redirect struct {
 // browser is the secret that the browser shows already, or "". With link, whose
 // sign-in must be fresh, the identity becomes one of that account instead.
 //
-// Errors: registry.ErrNotFound for a provider that there is not, ErrProvider.
-func (u *Users) Begin(ctx context.Context, provider, backTo, browser string, link registry.UserID) (Redirect, error) {
+// Errors: registry.ErrNotFound for a provider that there is not, a *LimitedError
+// when the address begins too many, ErrProvider.
+func (u *Users) Begin(ctx context.Context, provider, backTo, browser string, link registry.UserID, from Client) (Redirect, error) {
 	p, known := u.provider(provider)
 	if !known || p.Redirect == nil {
 		return Redirect{}, fmt.Errorf("sign-in provider %q: %w", provider, registry.ErrNotFound)
+	}
+	if err := u.throttledBy(ctx, flowThrottles, "", from.IP); err != nil {
+		return Redirect{}, err
+	}
+	if err := u.failedBy(ctx, flowThrottles, "", from.IP); err != nil {
+		return Redirect{}, err
 	}
 	if len(browser) != len(token.New("")) {
 		browser = token.New("")

@@ -45,7 +45,7 @@ func (s *Server) beginAt(v *visit, provider string, link registry.UserID) error 
 	if back == "" {
 		back = q.Get("redirect") // seed 3's word
 	}
-	r, err := s.Users.Begin(v.ctx, provider, back, value(v.r, s.Cookies.flow()), link)
+	r, err := s.Users.Begin(v.ctx, provider, back, value(v.r, s.Cookies.flow()), link, s.where(v))
 	if err != nil {
 		return err
 	}
