@@ -146,8 +146,8 @@ func (u *Users) voidKeys(ctx context.Context, user registry.UserID) error {
 }
 
 // keyShown looks at a one-time key that somebody shows and returns it with its
-// account, without using it. A key that brings an address is good only while the
-// account has that address.
+// account, which is enabled, without using it. Whether the account still has the
+// address that the key went to is asked where the account is changed.
 func (u *Users) keyShown(ctx context.Context, purpose registry.KeyPurpose, text string, from Client) (registry.OneTimeKey, registry.User, error) {
 	if err := u.throttledBy(ctx, keyThrottles, "", from.IP); err != nil {
 		return registry.OneTimeKey{}, registry.User{}, err
@@ -157,7 +157,7 @@ func (u *Users) keyShown(ctx context.Context, purpose registry.KeyPurpose, text 
 	if err == nil {
 		user, err = u.Find.User(ctx, key.User)
 	}
-	if err == nil && (user.Status != registry.Enabled || key.Data != "" && !strings.EqualFold(user.Email, key.Data)) {
+	if err == nil && user.Status != registry.Enabled {
 		err = registry.ErrNotFound
 	}
 	if errors.Is(err, registry.ErrNotFound) {

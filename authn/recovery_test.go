@@ -495,6 +495,16 @@ func TestBreakGlass(t *testing.T) {
 	o.pass(15 * time.Minute)
 	_, err = o.Recover(t.Context(), key, from)
 	wantReason(t, "after 15 minutes", err, registry.ReasonKeyInvalid)
+
+	if key, err = o.BreakGlass(t.Context(), o.registry, jane.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.registry.CreateUser(t.Context(), "", registry.User{Username: "other", Role: registry.Owner}); err != nil {
+		t.Fatal(err)
+	}
+	o.edit(t, jane.ID, func(u *registry.User) { u.Status = registry.Disabled })
+	_, err = o.Recover(t.Context(), key, from)
+	wantReason(t, "C45: disabled after the key was made", err, registry.ReasonKeyInvalid)
 }
 
 // enrolled is a second factor that everybody has.
