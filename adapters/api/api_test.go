@@ -205,6 +205,8 @@ func openSite(t testing.TB, url string) *site {
 	}
 	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s,
 		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
+	s.api.Factors = newFactors(t, db, party.ID)
+	users.Factors = s.api.Factors
 	s.handler = s.api.Handler()
 
 	return s

@@ -16,6 +16,7 @@ import (
 
 	"github.com/postern-io/postern/adapters"
 	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/factor"
 	"github.com/postern-io/postern/authz"
 	"github.com/postern-io/postern/registry"
 )
@@ -67,6 +68,7 @@ type Server struct {
 	Explain  Explainer
 	Certs    Issuer
 	SetUp    SetUpper
+	Factors  *factor.Factors // the same that Users asks
 	Log      *slog.Logger
 	NewID    func() string // ids of requests
 
@@ -249,7 +251,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, id string, err err
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int((p.retryAfter+time.Second-1)/time.Second)))
 	}
-	if e := write(w, answer{status: p.status, body: Error{Error: p.word, Message: p.message, RequestID: id}}); e != nil {
+	body := Error{Error: p.word, Message: p.message, RequestID: id}
+	var more *authn.SecondFactorError
+	if errors.As(err, &more) {
+		body.Ticket, body.Methods = more.Ticket, methodsOf(more)
+	}
+	if e := write(w, answer{status: p.status, body: body}); e != nil {
 		log.Error("api answer failed", "err", e)
 	}
 	return p.status
