@@ -2,6 +2,7 @@ package authn_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -513,6 +514,8 @@ type enrolled struct{}
 func (enrolled) Methods(context.Context, registry.UserID) ([]string, error) {
 	return []string{"totp"}, nil
 }
+
+func (enrolled) Challenge(context.Context, registry.User) (json.RawMessage, error) { return nil, nil }
 
 func (enrolled) Check(context.Context, registry.UserID, authn.Proof) (string, error) {
 	return "otp", nil

@@ -206,6 +206,8 @@ func openSite(t testing.TB, url string) *site {
 	}
 	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s, Audit: db, AppKey: "app-key-of-the-test",
 		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
+	s.api.Factors = newFactors(t, db, party.ID)
+	users.Factors = s.api.Factors
 	s.handler = s.api.Handler()
 	users.Mail = &s.mail
 	return s

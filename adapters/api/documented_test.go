@@ -53,6 +53,9 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		return s.do(op.method, r.path, r.token, r.body, edits...)
 	}
 	r := good()
+	if s.provokeFactor(op, status, &r) {
+		return send(r)
+	}
 	switch status {
 	case 200, 201, 204:
 		return send(r)

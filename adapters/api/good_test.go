@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func (s *site) good() map[string]func() request {
 		return func() request { return request{path, s.owner, body} }
 	}
 	type m = map[string]any
-	return map[string]func() request{
+	requests := map[string]func() request{
 		"viewSpecification": as("/openapi.yaml", nil),
 		"setUp":             as("/setup", m{"token": setUpToken, "credentials": m{"username": "first", "secret": goodPassword}}),
 		"registerUser":      as("/users", m{"first_name": "B", "credentials": m{"username": "bob", "secret": goodPassword}, "role": "editor", "tags": nil, "created_at": "0001-01-01T00:00:00Z"}),
@@ -176,6 +177,8 @@ func (s *site) good() map[string]func() request {
 		"disconnectChannel":      as(channel+"/disconnect", toChannel),
 		"explain":                as(d+"/explain", m{"client_id": s.client.ID, "topic": "m/x/c/y", "action": "subscribe"}),
 	}
+	maps.Copy(requests, s.factorRequests())
+	return requests
 }
 
 // routeOf is the route of an operation.

@@ -27,6 +27,10 @@ var (
 	errPasswordFirst  = errors.New("the password must be changed first")
 	errFactorFirst    = errors.New("a second factor must be enrolled first")
 	errReauthenticate = errors.New("signed in too long ago for this")
+
+	errFactorWanted = errors.New("a second factor is wanted")
+	errFactorWrong  = errors.New("wrong second factor")
+	errTicket       = errors.New("no such sign-in waits")
 )
 
 // A problem is how an error looks from outside.
@@ -56,6 +60,9 @@ var errorProblems = []struct {
 	{errPasswordFirst, problem{403, ErrorErrorPasswordChangeRequired, "Change the password first: PATCH /api/users/secret.", 0}},
 	{errFactorFirst, problem{403, ErrorErrorSecondFactorEnrolmentRequired, "Enrol a second factor first, then sign in again.", 0}},
 	{errReauthenticate, problem{403, ErrorErrorReauthRequired, "Sign in again first: this asks for a sign-in of the last 15 minutes.", 0}},
+	{errFactorWanted, problem{401, ErrorErrorSecondFactorRequired, "Show a second factor, with the ticket: POST /api/users/tokens/second-factor.", 0}},
+	{errFactorWrong, problem{401, ErrorErrorUnauthenticated, "The second factor is wrong, or was used before.", 0}},
+	{errTicket, problem{401, ErrorErrorUnauthenticated, "No sign-in waits with this ticket (any more). Sign in again.", 0}},
 	{errCrossOrigin, problem{403, ErrorErrorUnauthorizedAccess, "Changes from another origin are refused.", 0}},
 	{errMalformed, problem{400, ErrorErrorMalformedRequest, "The body is not the JSON that is expected here.", 0}},
 	{errMediaType, problem{415, ErrorErrorUnsupportedMediaType, "Send the body as application/json.", 0}},

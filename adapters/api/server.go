@@ -16,6 +16,7 @@ import (
 
 	"github.com/postern-io/postern/adapters"
 	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/factor"
 	"github.com/postern-io/postern/authz"
 	"github.com/postern-io/postern/registry"
 )
@@ -67,7 +68,8 @@ type Server struct {
 	Explain  Explainer
 	Certs    Issuer
 	SetUp    SetUpper
-	Audit    AuditTrail // nil: nothing is written
+	Audit    AuditTrail      // nil: nothing is written
+	Factors  *factor.Factors // the same that Users asks
 	Log      *slog.Logger
 	NewID    func() string // ids of requests
 
@@ -253,7 +255,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, rt route, id strin
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int((p.retryAfter+time.Second-1)/time.Second)))
 	}
-	var body any = Error{Error: p.word, Message: p.message, RequestID: id}
+	refusal := Error{Error: p.word, Message: p.message, RequestID: id}
+	var more *authn.SecondFactorError
+	if errors.As(err, &more) {
+		refusal.Ticket, refusal.Methods = more.Ticket, methodsOf(more)
+	}
+	var body any = refusal
 	switch {
 	case rt.rules&seedForm != 0:
 		p.status, body = seedError(p)

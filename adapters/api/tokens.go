@@ -22,9 +22,9 @@ func (s *Server) issueToken(ctx context.Context, c *call) (answer, error) {
 	if in.Username == "" || len(in.Username) > registry.MaxName || strings.ContainsFunc(in.Username, unicode.IsControl) {
 		return answer{}, &registry.InvalidError{Field: "username", Reason: "must be a username or an e-mail address"}
 	}
-	t, err := s.Users.Issue(ctx, in.Username, in.Password, c.where())
+	t, err := s.issue(ctx, in, c.where())
 	if err != nil {
-		return answer{}, err
+		return answer{}, factorProblem(err)
 	}
 	return created(tokensOf(t), "")
 }

@@ -82,6 +82,27 @@ func (e ErrorError) Valid() bool {
 	}
 }
 
+// Defines values for ErrorMethods.
+const (
+	ErrorMethodsPasskey  ErrorMethods = "passkey"
+	ErrorMethodsRecovery ErrorMethods = "recovery"
+	ErrorMethodsTotp     ErrorMethods = "totp"
+)
+
+// Valid indicates whether the value is a known member of the ErrorMethods enum.
+func (e ErrorMethods) Valid() bool {
+	switch e {
+	case ErrorMethodsPasskey:
+		return true
+	case ErrorMethodsRecovery:
+		return true
+	case ErrorMethodsTotp:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for QuestionAction.
 const (
 	Publish   QuestionAction = "publish"
@@ -749,6 +770,11 @@ type ClientSessionPage struct {
 	Total    int             `json:"total"`
 }
 
+// Code defines model for Code.
+type Code struct {
+	Code string `json:"code"`
+}
+
 // Config defines model for Config.
 type Config struct {
 	// APIKey Key of the application. It names the caller and is no secret.
@@ -846,17 +872,37 @@ type EmailChange struct {
 	Email string `json:"email"`
 }
 
+// Enrolled defines model for Enrolled.
+type Enrolled struct {
+	PasskeyID string `json:"passkey_id,omitempty"`
+
+	// RecoveryCodes With the first factor, and this once.
+	RecoveryCodes []string `json:"recovery_codes,omitempty"`
+
+	// SignInAgain The rest is open after the next sign-in.
+	SignInAgain bool `json:"sign_in_again"`
+}
+
 // Error defines model for Error.
 type Error struct {
 	Error ErrorError `json:"error"`
 
 	// Message A sentence for people.
-	Message   string `json:"message"`
-	RequestID string `json:"request_id"`
+	Message string `json:"message"`
+
+	// Methods Of second_factor_required
+	Methods   []ErrorMethods `json:"methods,omitempty"`
+	RequestID string         `json:"request_id"`
+
+	// Ticket Of second_factor_required: who shows it with a second factor is in.
+	Ticket string `json:"ticket,omitempty"`
 }
 
 // ErrorError defines model for Error.Error.
 type ErrorError string
+
+// ErrorMethods defines model for Error.Methods.
+type ErrorMethods string
 
 // Explanation defines model for Explanation.
 type Explanation struct {
@@ -869,6 +915,15 @@ type Explanation struct {
 	// Reason Why not.
 	Reason string   `json:"reason,omitempty"`
 	Steps  []string `json:"steps"`
+}
+
+// Factors defines model for Factors.
+type Factors struct {
+	Passkeys []Passkey `json:"passkeys"`
+
+	// RecoveryCodes How many are unused.
+	RecoveryCodes int  `json:"recovery_codes"`
+	Totp          bool `json:"totp"`
 }
 
 // Identity defines model for Identity.
@@ -992,6 +1047,24 @@ type NewMember struct {
 	UserID string `json:"user_id"`
 }
 
+// NewPasskey defines model for NewPasskey.
+type NewPasskey struct {
+	// Name For people to read, 1 to 64 characters.
+	Name string `json:"name"`
+
+	// Passkey JSON of WebAuthn Level 3: options in publicKey, or the toJSON() of a PublicKeyCredential.
+	Passkey WebAuthn `json:"passkey"`
+}
+
+// NewTOTP defines model for NewTOTP.
+type NewTOTP struct {
+	// Secret base32
+	Secret string `json:"secret"`
+
+	// URL otpauth://, for a QR code
+	URL string `json:"url"`
+}
+
 // NewUser defines model for NewUser.
 type NewUser struct {
 	Credentials UserCredentials `json:"credentials"`
@@ -1044,6 +1117,14 @@ type OneTimeKey struct {
 	Token string `json:"token"`
 }
 
+// Passkey defines model for Passkey.
+type Passkey struct {
+	CreatedAt time.Time  `json:"created_at"`
+	ID        string     `json:"id"`
+	LastUsed  *time.Time `json:"last_used,omitempty"`
+	Name      string     `json:"name"`
+}
+
 // PasswordChange defines model for PasswordChange.
 type PasswordChange struct {
 	NewSecret string `json:"new_secret"`
@@ -1074,6 +1155,11 @@ type Question struct {
 // QuestionAction defines model for Question.Action.
 type QuestionAction string
 
+// RecoveryCodes defines model for RecoveryCodes.
+type RecoveryCodes struct {
+	RecoveryCodes []string `json:"recovery_codes"`
+}
+
 // Reset defines model for Reset.
 type Reset struct {
 	ConfirmPassword string `json:"confirm_password"`
@@ -1093,6 +1179,19 @@ type Role string
 type RoleChange struct {
 	// Role Empty for none.
 	Role Role `json:"role"`
+}
+
+// SecondFactor The ticket and one of the others.
+type SecondFactor struct {
+	// Code Of the authenticator app.
+	Code string `json:"code,omitempty"`
+
+	// Passkey JSON of WebAuthn Level 3: options in publicKey, or the toJSON() of a PublicKeyCredential.
+	Passkey      WebAuthn `json:"passkey,omitempty"`
+	RecoveryCode string   `json:"recovery_code,omitempty"`
+
+	// Ticket Of the answer second_factor_required.
+	Ticket string `json:"ticket"`
 }
 
 // SecretChange defines model for SecretChange.
@@ -1191,6 +1290,8 @@ type ShownCredential struct {
 
 // SignIn defines model for SignIn.
 type SignIn struct {
+	// Otp A code of the authenticator app, or a recovery code, where the account has a second factor.
+	Otp      string `json:"otp,omitempty"`
 	Password string `json:"password"`
 
 	// Username A username or an e-mail address.
@@ -1207,6 +1308,11 @@ type Tags = []string
 type TagsChange struct {
 	// Tags At most 32, of at most 64 characters.
 	Tags Tags `json:"tags"`
+}
+
+// Ticket defines model for Ticket.
+type Ticket struct {
+	Ticket string `json:"ticket"`
 }
 
 // Tokens defines model for Tokens.
@@ -1278,6 +1384,9 @@ type UsernameChange struct {
 	Username string `json:"username"`
 }
 
+// WebAuthn JSON of WebAuthn Level 3: options in publicKey, or the toJSON() of a PublicKeyCredential.
+type WebAuthn map[string]interface{}
+
 // AppKey defines model for app_key.
 type AppKey = string
 
@@ -1292,6 +1401,9 @@ type PathDomain = string
 
 // PathKey defines model for path_key.
 type PathKey = string
+
+// PathPasskey defines model for path_passkey.
+type PathPasskey = string
 
 // PathSession defines model for path_session.
 type PathSession = string
@@ -1659,6 +1771,12 @@ type SetUpJSONRequestBody = SetUp
 // RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
 type RegisterUserJSONRequestBody = NewUser
 
+// ConfirmPasskeyJSONRequestBody defines body for ConfirmPasskey for application/json ContentType.
+type ConfirmPasskeyJSONRequestBody = NewPasskey
+
+// ConfirmTOTPJSONRequestBody defines body for ConfirmTOTP for application/json ContentType.
+type ConfirmTOTPJSONRequestBody = Code
+
 // UnlinkIdentityJSONRequestBody defines body for UnlinkIdentity for application/json ContentType.
 type UnlinkIdentityJSONRequestBody = IdentityName
 
@@ -1676,6 +1794,12 @@ type IssueTokenJSONRequestBody = SignIn
 
 // RecoverTokenJSONRequestBody defines body for RecoverToken for application/json ContentType.
 type RecoverTokenJSONRequestBody = OneTimeKey
+
+// ShowSecondFactorJSONRequestBody defines body for ShowSecondFactor for application/json ContentType.
+type ShowSecondFactorJSONRequestBody = SecondFactor
+
+// ChallengePasskeyJSONRequestBody defines body for ChallengePasskey for application/json ContentType.
+type ChallengePasskeyJSONRequestBody = Ticket
 
 // VerifyEmailJSONRequestBody defines body for VerifyEmail for application/json ContentType.
 type VerifyEmailJSONRequestBody = OneTimeKey

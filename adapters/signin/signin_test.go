@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -456,6 +457,10 @@ type oneCode struct{}
 
 func (oneCode) Methods(context.Context, registry.UserID) ([]string, error) {
 	return []string{"totp"}, nil
+}
+
+func (oneCode) Challenge(context.Context, registry.User) (json.RawMessage, error) {
+	return nil, registry.ErrNotFound
 }
 
 func (oneCode) Check(_ context.Context, _ registry.UserID, p authn.Proof) (string, error) {
