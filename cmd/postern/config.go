@@ -56,6 +56,7 @@ type Config struct {
 	AccessTTL                                time.Duration
 	PasswordMinLength                        int
 	People                                   people
+	Factor                                   factorSettings
 
 	LogLevel, LogFormat string
 }
@@ -106,6 +107,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.IntVar(&c.PasswordMinLength, "auth-local-password-min-length", 15, "least characters of a password, at least 8")
 
 	c.People.flags(f)
+	c.Factor.flags(f)
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "`level` of the log: debug, info, warn, error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
@@ -242,6 +244,7 @@ func (c *Config) Validate() error {
 		wrong("owner-email", "and %s belong together; give both or neither", envName("owner-password"))
 	}
 	c.People.validate(c, wrong)
+	c.Factor.validate(wrong)
 	if _, err := c.logLevel(); err != nil {
 		wrong("log-level", "is %q; give debug, info, warn or error", c.LogLevel)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/postern-io/postern/adapters"
 	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/factor"
 	"github.com/postern-io/postern/authn/password"
 	"github.com/postern-io/postern/authn/token"
 	"github.com/postern-io/postern/authz"
@@ -36,6 +37,7 @@ type house struct {
 	registry *registry.Registry
 	devices  *authn.Devices
 	users    *authn.Users
+	factors  *factor.Factors
 	people   *authz.People
 	gateway  *adapters.Gateway
 	nodes    *adapters.Nodes
@@ -106,9 +108,12 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err != nil {
 		return h, err
 	}
+	if h.factors, err = c.factors(h.store, key); err != nil {
+		return h, err
+	}
 	h.users = authn.NewUsers(authn.UsersConfig{
-		Providers: providers,
-		Accounts:  h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
+		Providers: providers, Factors: h.factors, RequireFactor: c.Factor.role(),
+		Accounts: h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
 		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store,
 		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, NewID: uuid.NewString, Now: time.Now, Log: log,
 		Tokens: &token.Signer{Issuer: c.publicURL(), Audience: "postern", Life: c.AccessTTL, Now: time.Now, Keys: keys},

@@ -60,7 +60,7 @@ func (s *session) password(cmd *cobra.Command, file, prompt string) (string, err
 }
 
 func loginCommand(s *session) *cobra.Command {
-	var password string
+	var password, otp string
 	cmd := &cobra.Command{
 		Use: "login USERNAME", Short: "Sign in and keep the tokens for the other commands", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,7 +69,8 @@ func loginCommand(s *session) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := c.signIn(ctx, args[0], text); err != nil {
+				err = c.signIn(ctx, args[0], text)
+				if err = s.secondFactor(ctx, cmd, c, otp, err); err != nil {
 					return err
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "signed in to %s; the login is kept in %s\n", c.Server, c.file)
@@ -78,6 +79,7 @@ func loginCommand(s *session) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&password, "password-file", "", "`file` with the password (- reads standard input); empty: asked for")
+	cmd.Flags().StringVar(&otp, "otp-file", "", "`file` with a code of the authenticator app or a recovery code; empty: asked for when the account has a second factor")
 	return cmd
 }
 
