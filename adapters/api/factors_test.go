@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/descope/virtualwebauthn"
-	"github.com/google/uuid"
 	"github.com/pquerna/otp/totp"
 
 	"github.com/postern-io/postern/authn"

@@ -26,6 +26,14 @@ var words = map[string]string{
 	"DELETE /users/keys/{key}":         "key.revoke",
 	"POST /setup":                      "setup",
 	"POST /users/identities/unlink":    "identity.unlink",
+
+	"POST /users/factors/totp":                 "factor.totp.begin",
+	"POST /users/factors/totp/confirm":         "factor.totp.enrol",
+	"DELETE /users/factors/totp":               "factor.totp.delete",
+	"POST /users/factors/recovery-codes":       "factor.recovery-codes",
+	"POST /users/factors/passkeys":             "factor.passkey.begin",
+	"POST /users/factors/passkeys/confirm":     "factor.passkey.enrol",
+	"DELETE /users/factors/passkeys/{passkey}": "factor.passkey.delete",
 }
 
 // toldElsewhere are the operations that sign people in and out, and those with
@@ -35,10 +43,13 @@ var toldElsewhere = map[string]bool{
 	"POST /users/tokens/refresh": true,
 	"POST /users/tokens/revoke":  true,
 	"POST /users/tokens/recover": true,
-	"POST /sessions":             true,
-	"PUT /sessions/{session}":    true,
-	"DELETE /sessions/{session}": true,
-	"POST " + oauthRoute.pattern: true,
+
+	"POST /users/tokens/second-factor":         true,
+	"POST /users/tokens/second-factor/passkey": true, // a question; the answer is told
+	"POST /sessions":                           true,
+	"PUT /sessions/{session}":                  true,
+	"DELETE /sessions/{session}":               true,
+	"POST " + oauthRoute.pattern:               true,
 
 	"PATCH /users/secret":            true,
 	"PATCH /users/{user}/secret":     true,

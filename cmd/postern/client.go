@@ -41,6 +41,9 @@ type answerError struct {
 	Word      string `json:"error"`
 	Message   string `json:"message"`
 	RequestID string `json:"request_id"`
+
+	Ticket  string   `json:"ticket"` // a secret, of second_factor_required
+	Methods []string `json:"methods"`
 }
 
 func (e *answerError) Error() string {

@@ -59,6 +59,7 @@ type Config struct {
 	AuditKeep                                time.Duration
 	PasswordMinLength                        int
 	People                                   people
+	Factor                                   factorSettings
 
 	Mail mailSettings
 
@@ -112,6 +113,7 @@ func (c *Config) flags() *pflag.FlagSet {
 
 	c.People.flags(f)
 	c.Mail.flags(f)
+	c.Factor.flags(f)
 
 	f.StringVar(&c.LogLevel, "log-level", "info", "`level` of the log: debug, info, warn, error")
 	f.StringVar(&c.LogFormat, "log-format", "text", "`format` of the log: text or json")
@@ -258,6 +260,7 @@ func (c *Config) Validate() error {
 	}
 	c.People.validate(c, wrong)
 	c.Mail.validate(wrong)
+	c.Factor.validate(wrong)
 	if _, err := c.logLevel(); err != nil {
 		wrong("log-level", "is %q; give debug, info, warn or error", c.LogLevel)
 	}

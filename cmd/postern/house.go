@@ -19,6 +19,7 @@ import (
 	"github.com/postern-io/postern/adapters"
 	"github.com/postern-io/postern/adapters/mail"
 	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authn/factor"
 	"github.com/postern-io/postern/authn/password"
 	"github.com/postern-io/postern/authn/token"
 	"github.com/postern-io/postern/authz"
@@ -37,6 +38,7 @@ type house struct {
 	registry *registry.Registry
 	devices  *authn.Devices
 	users    *authn.Users
+	factors  *factor.Factors
 	people   *authz.People
 	gateway  *adapters.Gateway
 	nodes    *adapters.Nodes
@@ -112,9 +114,12 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err != nil {
 		return h, err
 	}
+	if h.factors, err = c.factors(h.store, key); err != nil {
+		return h, err
+	}
 	h.users = authn.NewUsers(authn.UsersConfig{
-		Providers: providers,
-		Accounts:  h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
+		Providers: providers, Factors: h.factors, RequireFactor: c.Factor.role(),
+		Accounts: h.registry, Arrivals: h.registry, Live: h.registry, Find: h.store, Links: h.store, Store: h.store,
 		Flows: h.store, Keys: h.store, Throttles: h.store, Audit: h.store, APIKeys: h.store, KeyRing: h.registry,
 		RefreshIdle: c.RefreshIdle, SessionLife: c.RefreshAbsolute,
 		Passwords: password.NewHasher(), Policy: password.Policy{MinLength: c.PasswordMinLength}, NewID: uuid.NewString, Now: time.Now, Log: log,

@@ -60,7 +60,7 @@ func (s *session) password(cmd *cobra.Command, file, prompt string) (string, err
 }
 
 func loginCommand(s *session) *cobra.Command {
-	var password, key string
+	var password, key, otp string
 	cmd := &cobra.Command{
 		Use: "login [USERNAME]", Short: "Sign in and keep the tokens for the other commands",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -71,22 +71,22 @@ func loginCommand(s *session) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
+				var err error
 				if key != "" {
-					text, err := s.secretFrom(cmd, key)
-					if err != nil {
-						return err
+					text, e := s.secretFrom(cmd, key)
+					if e != nil {
+						return e
 					}
-					if err := c.recoverWith(ctx, text); err != nil {
-						return err
-					}
+					err = c.recoverWith(ctx, text)
 				} else {
-					text, err := s.password(cmd, password, "Password: ")
-					if err != nil {
-						return err
+					text, e := s.password(cmd, password, "Password: ")
+					if e != nil {
+						return e
 					}
-					if err := c.signIn(ctx, args[0], text); err != nil {
-						return err
-					}
+					err = c.signIn(ctx, args[0], text)
+				}
+				if err = s.secondFactor(ctx, cmd, c, otp, err); err != nil {
+					return err
 				}
 				fmt.Fprintf(cmd.ErrOrStderr(), "signed in to %s; the login is kept in %s\n", c.Server, c.file)
 				return nil
@@ -95,6 +95,7 @@ func loginCommand(s *session) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&password, "password-file", "", "`file` with the password (- reads standard input); empty: asked for")
 	cmd.Flags().StringVar(&key, "recovery-key-file", "", "`file` with the key of postern recover-owner (- reads standard input), instead of name and password")
+	cmd.Flags().StringVar(&otp, "otp-file", "", "`file` with a code of the authenticator app or a recovery code; empty: asked for when the account has a second factor")
 	return cmd
 }
 
