@@ -28,7 +28,7 @@ func (s signIns) InsertTOTP(ctx context.Context, t registry.TOTP) error {
 		ON CONFLICT (account) DO UPDATE SET sealed = $2, created_at = $3, last_step = 0 WHERE totps.confirmed_at = 0`,
 		string(t.User), t.Sealed, micros(t.CreatedAt))
 	if errors.Is(err, registry.ErrNotFound) && t.User != "" { // no row was concerned, or there is no such user
-		if _, err := (reads{s.db}).TOTP(ctx, t.User); err != nil {
+		if _, err := reads(s).TOTP(ctx, t.User); err != nil {
 			return err
 		}
 		return &registry.ExistsError{Field: "totp"}
