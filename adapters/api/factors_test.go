@@ -1,10 +1,12 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -416,5 +418,55 @@ func TestSecondFactorIsNotGuessed(t *testing.T) {
 	}
 	if w := s.do("POST", "/users/tokens/second-factor", "", object{"ticket": s.ticket("viewer"), "code": code(t, secret, 0)}); w.Code != 429 || w.Header().Get("Retry-After") == "" {
 		t.Errorf("after ten wrong codes: got %d %s", w.Code, w.Body)
+	}
+}
+
+// counting counts the proofs that are looked at, and is slow to look.
+type counting struct {
+	*factor.Factors
+	looked  atomic.Int64
+	release chan struct{}
+}
+
+func (c *counting) Check(ctx context.Context, user registry.UserID, p authn.Proof) (string, error) {
+	c.looked.Add(1)
+	<-c.release
+	return c.Factors.Check(ctx, user, p)
+}
+
+// TestGuessesAtOnce is C22: of codes that come together with one ticket, no more
+// are looked at than of codes that come in turn.
+func TestGuessesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.withPassword("viewer")
+	s.withTOTP("viewer")
+	ticket := s.ticket("viewer")
+	c := &counting{Factors: s.api.Factors, release: make(chan struct{})}
+	s.api.Users.Factors = c
+	answers := make(chan int, 8)
+	for range 8 { // fewer than the address may fail
+		go func() {
+			answers <- s.do("POST", "/users/tokens/second-factor", "", object{"ticket": ticket, "code": "00000x"}).Code
+		}()
+	}
+	// Those beyond five are answered while the five are still being looked at.
+	for range 3 {
+		select {
+		case got := <-answers:
+			if got != 401 {
+				t.Errorf("one too many: got %d", got)
+			}
+		case <-time.After(10 * time.Second):
+			close(c.release)
+			t.Fatalf("%d codes are looked at", c.looked.Load())
+		}
+	}
+	close(c.release)
+	for range 5 {
+		<-answers
+	}
+	if n := c.looked.Load(); n != 5 {
+		t.Errorf("%d codes were looked at, want 5", n)
 	}
 }
