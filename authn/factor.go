@@ -186,9 +186,14 @@ const (
 // FactorChanged is told once second factors of a user have changed: which, and by
 // whom. It ends the sign-ins of the user, but for the one that the change came
 // by, and writes the change down. Who was open to enrolling alone stays so until
-// the next sign-in, which has a new session (C47).
+// the next sign-in, which has a new session (C47). The person gets a notice (C18).
 func (u *Users) FactorChanged(ctx context.Context, action, which string, by Person, user registry.UserID, from Client) error {
+	whose, err := u.Find.User(ctx, user)
+	if err == nil {
+		u.Notify(whose, LetterFactor)
+	}
 	return errors.Join(
+		err,
 		u.Live.RevokeSessions(ctx, user, by.Session.ID),
 		u.record(ctx, registry.AuditEvent{
 			Action: action, Outcome: registry.AuditDone, Actor: by.User.ID, ActorName: by.User.Username, Object: string(user),

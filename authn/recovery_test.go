@@ -554,3 +554,27 @@ func TestRecoveryAsksForTheFactor(t *testing.T) {
 		t.Errorf("got %+v, %v", p.Session, err)
 	}
 }
+
+// C18: a changed second factor is told to the person, and ends the sign-ins but
+// the one that it came by.
+func TestFactorNotice(t *testing.T) {
+	o, box := mailOffice(t)
+	jane := o.jane(t)
+	mine, other := o.signIn(t), o.signIn(t)
+	p, err := o.Verify(t.Context(), mine.Access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.FactorChanged(t.Context(), authn.FactorRemoved, "totp", p, jane.ID, from); err != nil {
+		t.Fatal(err)
+	}
+	if l := box.one(authn.LetterFactor); l.To != jane.Email || l.Key.Reveal() != "" {
+		t.Errorf("the letter goes to %q", l.To)
+	}
+	if _, err := o.Verify(t.Context(), mine.Access); err != nil {
+		t.Errorf("the own session: %v", err)
+	}
+	if _, err := o.Verify(t.Context(), other.Access); !errors.Is(err, token.ErrInvalid) {
+		t.Errorf("another session: got %v, want ended", err)
+	}
+}

@@ -308,14 +308,16 @@ func TestSeed3JWT(t *testing.T) {
 	refusedStart(t, "no owner could sign in", "MB_JWT_ENABLED=true", "MB_JWT_IDENTITY_PROVIDER_URI="+idp.URL, "MB_JWT_SHARED_SECRET="+secret, "MB_ENABLE_PASSWORD_LOGIN=false")
 }
 
-// Seed 3, flow B: with PKCE.
+// Seed 3, flow B: with PKCE, and passwords switched off, which is taken because a
+// group makes owners.
 func TestSeed3PKCE(t *testing.T) {
 	t.Parallel()
 	const secret = "c0ffee5badc0de9d8e7f60514233241516f7e8d9cabb0a1b2c3d4e5f60718293"
 	s := reserve(t)
-	idp := httptest.NewServer(sampleidp.Handler(secret, s.base(), map[string]sampleidp.Person{"rene": {Password: "p", Claims: map[string]any{"email": "rene@example.com"}}}))
+	idp := httptest.NewServer(sampleidp.Handler(secret, s.base(), map[string]sampleidp.Person{"rene": {Password: "p", Claims: map[string]any{"email": "rene@example.com", "groups": "root"}}}))
 	t.Cleanup(idp.Close)
-	s.up("MB_JWT_ENABLED=true", "MB_JWT_IDENTITY_PROVIDER_URI="+idp.URL+"/", "MB_JWT_SHARED_SECRET="+secret,
+	s.up("MB_ENABLE_PASSWORD_LOGIN=false", "MB_JWT_GROUP_SYNC=true", `MB_JWT_GROUP_MAPPINGS={"root":"owner"}`, "POSTERN_AUTH_JWT_ALLOW_OWNER_MAPPING=true",
+		"MB_JWT_ENABLED=true", "MB_JWT_IDENTITY_PROVIDER_URI="+idp.URL+"/", "MB_JWT_SHARED_SECRET="+secret,
 		"MB_JWT_TOKEN_URI="+idp.URL+"/token", "POSTERN_AUTH_JWT_CLIENT_ID=postern")
 	b := s.browser()
 	_, to, _ := visit(t, b, s.base()+"/auth/sso?return_to=/x")
@@ -336,7 +338,12 @@ func TestSeed3PKCE(t *testing.T) {
 	if next != "/x" {
 		t.Fatalf("it leads to %q: %s", next, body)
 	}
-	want(t, "the e-mail", profile(t, b, s.base())["email"], "rene@example.com")
+	p := profile(t, b, s.base())
+	want(t, "the e-mail", p["email"], "rene@example.com")
+	want(t, "the role", p["role"], "owner")
+	if status, body := s.issue("rene@example.com", "p"); status != http.StatusUnauthorized {
+		t.Errorf("B12: a password, with passwords off: %d %s", status, body)
+	}
 }
 
 func mustURL(t *testing.T, text string) *url.URL {

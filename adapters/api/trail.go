@@ -27,13 +27,8 @@ var words = map[string]string{
 	"POST /setup":                      "setup",
 	"POST /users/identities/unlink":    "identity.unlink",
 
-	"POST /users/factors/totp":                 "factor.totp.begin",
-	"POST /users/factors/totp/confirm":         "factor.totp.enrol",
-	"DELETE /users/factors/totp":               "factor.totp.delete",
-	"POST /users/factors/recovery-codes":       "factor.recovery-codes",
-	"POST /users/factors/passkeys":             "factor.passkey.begin",
-	"POST /users/factors/passkeys/confirm":     "factor.passkey.enrol",
-	"DELETE /users/factors/passkeys/{passkey}": "factor.passkey.delete",
+	"POST /users/factors/totp":     "factor.totp.begin",
+	"POST /users/factors/passkeys": "factor.passkey.begin",
 }
 
 // toldElsewhere are the operations that sign people in and out, and those with
@@ -46,6 +41,12 @@ var toldElsewhere = map[string]bool{
 
 	"POST /users/tokens/second-factor":         true,
 	"POST /users/tokens/second-factor/passkey": true, // a question; the answer is told
+	"POST /users/factors/totp/confirm":         true,
+	"DELETE /users/factors/totp":               true,
+	"POST /users/factors/recovery-codes":       true,
+	"POST /users/factors/passkeys/confirm":     true,
+	"DELETE /users/factors/passkeys/{passkey}": true,
+	"POST /users/{user}/factors/reset":         true,
 	"POST /sessions":                           true,
 	"PUT /sessions/{session}":                  true,
 	"DELETE /sessions/{session}":               true,
