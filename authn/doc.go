@@ -3,7 +3,17 @@
 // Devices takes the Credential that a door collected (an id, a secret, a
 // verified client certificate, in any combination) and returns the one device
 // that all of it names, or a refusal with its reason. Users does the same for
-// people: passwords, access and refresh tokens, sessions.
+// people, whatever way they come:
+//
+//	name and password ─▶ SecretProvider   (local, ldap) ──┐
+//	another site      ─▶ RedirectProvider (oidc, sso) ────┼─▶ Assertion
+//	a trusted proxy   ─▶ RequestProvider  (header) ───────┘       │
+//	                                                              ▼
+//	    identity ─▶ account ─▶ state ─▶ role ─▶ second factor ─▶ session
+//
+// That is one path (admit.go), and each attempt is written down with what was
+// decided on the way (attempt.go). A new way to sign in is a package that makes
+// Assertions; nothing after them is its own. Devices go another way:
 //
 //	door ──Credential──▶ Devices ──▶ owner cache  (keyed hash of secret → device)
 //	                        │    └──▶ record cache (device → status, secrets)

@@ -13,9 +13,6 @@
 // Only the types are generated from openapi.yaml, not the server: a table of
 // routes that says in one line what a route needs reads better than sixty
 // generated wrappers, and a test holds table, document and answers together.
-//
-// Mail is not built yet: the two password reset calls answer 501
-// mail_not_configured until it is.
 package api
 
 //go:generate go tool oapi-codegen -config oapi-codegen.yaml openapi.yaml
