@@ -148,7 +148,7 @@ const [url, username, password, topic, version, ca, cert, key] = JSON.parse(proc
 const fs = require("fs");
 const read = (f) => f ? fs.readFileSync(f) : undefined;
 const client = mqtt.connect(url, {username: username || undefined, password: password || undefined, protocolVersion: version,
-  clientId: "npm-" + version, reconnectPeriod: 0, ca: read(ca), cert: read(cert), key: read(key)});
+  clientId: "npm-" + topic.split("/").pop(), reconnectPeriod: 0, ca: read(ca), cert: read(cert), key: read(key)});
 const heard = [];
 client.on("message", (t, m) => { heard.push(t.split("/").pop() + "=" + m); if (heard.length === 3) { console.log(heard.sort().join(" ")); client.end(); } });
 client.on("error", (e) => { console.log("error: " + e.message); process.exit(1); });
