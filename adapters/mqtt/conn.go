@@ -49,7 +49,8 @@ type conn struct {
 	finish     func(uint64, error)
 	failed     atomic.Pointer[error] // what finish was told
 
-	established atomic.Bool // CONNACK is out
+	greeting    bool        // the engine's next word is the CONNACK that lets the client in
+	established atomic.Bool // the engine has written it
 	ended       atomic.Bool
 	rechecking  atomic.Bool
 	codes       []byte          // of the SUBACK or UNSUBACK being made
@@ -110,13 +111,22 @@ func (c *conn) Refused(r *wire.Refusal) {
 	c.srv.Gateway.Metrics.Refused("mqtt", &registry.InvalidError{Field: "packet", Reason: r.Reason})
 }
 
+// Write queues what the engine says.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.greeting {
+		c.greeting = false
+		return c.out.greet(b)
+	}
+	return c.out.Write(b)
+}
+
 // end ends the connection with a reason code, from any goroutine. It does not
 // wait.
 func (c *conn) end(code byte) {
 	if c.ended.Swap(true) {
 		return
 	}
-	if c.established.Load() {
+	if c.out.hasGreeted() {
 		_, _ = c.out.Write(wire.AppendDisconnect(nil, c.version, code)) // it ends in any case
 	}
 	_ = c.out.Close()

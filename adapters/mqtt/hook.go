@@ -138,6 +138,7 @@ func (h *hook) OnPacketEncode(cl *engine.Client, pk packets.Packet) packets.Pack
 		if pk.ReasonCode == 0 {
 			pk.SessionPresent = c.present
 			c.announce(&pk.Properties)
+			c.greeting = true
 		}
 	case packets.Suback, packets.Unsuback:
 		pk.ReasonCodes = c.codes

@@ -31,6 +31,7 @@ type outbox struct {
 	work      sync.WaitGroup // the carrying goroutine
 
 	mu       sync.Mutex
+	greeted  bool    // a CONNACK that lets the client in was queued
 	buf      *[]byte // nil when empty
 	writing  int     // bytes that are being carried
 	carrying bool
@@ -41,9 +42,16 @@ type outbox struct {
 
 // Write queues b. It fails when the connection is closed, or when the client
 // has not read for so long that even acknowledgements do not fit.
-func (o *outbox) Write(b []byte) (int, error) {
+func (o *outbox) Write(b []byte) (int, error) { return o.write(b, false) }
+
+// greet queues the CONNACK that lets the client in. From then on it can be told
+// why the connection ends.
+func (o *outbox) greet(b []byte) (int, error) { return o.write(b, true) }
+
+func (o *outbox) write(b []byte, greeting bool) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.greeted = o.greeted || greeting
 	if o.closing {
 		return 0, net.ErrClosed
 	}
@@ -72,6 +80,13 @@ func (o *outbox) send(f frame, id uint16) bool {
 		binary.BigEndian.PutUint16((*o.buf)[at+f.idAt:], id)
 	}
 	return true
+}
+
+// hasGreeted reports whether the client was let in.
+func (o *outbox) hasGreeted() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.greeted
 }
 
 // full reports whether send would hold back.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	engine "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -432,6 +433,29 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		t.Error(err)
 	}
 	witness.quiet()
+}
+
+// The client has its CONNACK before the engine says so: whatever ends the
+// connection in between must say why.
+func TestEndRightAfterConnack(t *testing.T) {
+	h := newHouse(t, Limits{})
+	h.server.start.Do(h.server.init)
+	here, there := net.Pipe()
+	c := h.server.newConn(here, shownNothing)
+	t.Cleanup(c.close)
+	c.version = 5
+	hook := &hook{srv: h.server}
+	hook.OnPacketEncode(&engine.Client{Net: engine.ClientConnection{Conn: c}},
+		packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Connack}})
+	if _, err := c.Write([]byte{packets.Connack << 4, 3, 0, 0, 0}); err != nil {
+		t.Fatal(err)
+	}
+	c.end(codeShuttingDown)
+	client := over(t, there, 5)
+	client.expect(packets.Connack)
+	if pk := client.expect(packets.Disconnect); pk.ReasonCode != codeShuttingDown {
+		t.Errorf("DISCONNECT 0x%02X, want 0x%02X", pk.ReasonCode, codeShuttingDown)
+	}
 }
 
 func TestShutdownTellsClients(t *testing.T) {
