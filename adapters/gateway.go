@@ -92,7 +92,7 @@ func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
 		secret:  id.Secret,
 		via:     c.Via,
 		remote:  c.Remote,
-		cert:    c.Certificate != nil,
+		chain:   c.Chain,
 		opened:  g.Now(),
 		lane:    g.Bus.Lane(key),
 		counted: g.Metrics.door(c.Via),
@@ -130,7 +130,7 @@ func (g *Gateway) Changed(ctx context.Context, changes []registry.Change) {
 	g.epoch.Add(1)
 	for _, c := range changes {
 		switch {
-		case c.Device != "" && c.Channel == "":
+		case c.Device != "" && c.Channel == "": // or a certificate of it
 			for _, s := range g.sessions.ofDevice(c.Device) {
 				s.recheck(ctx)
 			}

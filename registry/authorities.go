@@ -41,7 +41,8 @@ type Revocation struct {
 	Reason RevocationReason
 }
 
-// Authorities returns our issuing authorities, the newest first.
+// Authorities returns our issuing authorities: the one that signs, then those
+// before it, the newest first.
 func (r *Registry) Authorities(ctx context.Context) ([]Authority, error) {
 	return r.Store.Authorities(ctx)
 }

@@ -237,6 +237,7 @@ type CertificateWriter interface {
 // An AuthorityReader reads our authorities and their lists.
 type AuthorityReader interface {
 	Authority(ctx context.Context, id AuthorityID) (Authority, error)
+	// Authorities returns the one that signs first, then the newest.
 	Authorities(ctx context.Context) ([]Authority, error)
 	// LastRevocationList returns the list that was signed last.
 	LastRevocationList(ctx context.Context, id AuthorityID) (RevocationList, error)

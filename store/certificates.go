@@ -70,6 +70,15 @@ func (s writes) GoodCertificates(ctx context.Context, domain registry.DomainID, 
 		string(domain), string(device), micros(now), int(registry.CertificateHold))
 }
 
+// RevokedCertificates returns the certificates that are revoked, or held, and
+// end after now.
+func (s reads) RevokedCertificates(ctx context.Context, now time.Time) ([]registry.CertificateID, error) {
+	return collect(ctx, s.db, func(r row) (id registry.CertificateID, err error) {
+		err = r.Scan(&id)
+		return id, err
+	}, "SELECT id FROM certificates WHERE revoked_at > 0 AND not_after > $1", micros(now))
+}
+
 // InsertCertificate implements registry.CertificateWriter.
 func (s writes) InsertCertificate(ctx context.Context, c registry.Certificate) error {
 	return exec(ctx, s.db, "INSERT INTO certificates ("+certificateColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
@@ -113,7 +122,7 @@ func (s reads) Authority(ctx context.Context, id registry.AuthorityID) (registry
 
 // Authorities implements registry.AuthorityReader.
 func (s reads) Authorities(ctx context.Context) ([]registry.Authority, error) {
-	return collect(ctx, s.db, scanAuthority, "SELECT "+authorityColumns+" FROM authorities ORDER BY created_at DESC, id")
+	return collect(ctx, s.db, scanAuthority, "SELECT "+authorityColumns+" FROM authorities ORDER BY retired_at > 0, created_at DESC, id")
 }
 
 // InsertAuthority implements registry.AuthorityWriter.

@@ -47,4 +47,4 @@ CREATE INDEX certificates_created ON certificates (domain, created_at, id);
 CREATE INDEX certificates_device ON certificates (device, created_at, id);
 CREATE INDEX certificates_request ON certificates (device, request);
 CREATE INDEX certificates_ends ON certificates (not_after);
-CREATE INDEX certificates_revoked ON certificates (authority, serial, not_after) WHERE revoked_at > 0;
+CREATE INDEX certificates_revoked ON certificates (not_after, id) WHERE revoked_at > 0;
