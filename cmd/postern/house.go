@@ -102,7 +102,7 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 
 	h.registry = &registry.Registry{Store: h.store, Hasher: hasher, Now: time.Now, NewID: uuid.NewString}
 	if h.ca, err = certs.Open(ctx, certs.Config{
-		Dir: c.DataDir, Keeper: h.registry, Key: key, Passphrase: c.CAPassphrase, URL: c.publicURL(), Now: time.Now,
+		Dir: c.DataDir, Keeper: h.registry, Key: key, Passphrase: c.CAPassphrase, Now: time.Now,
 	}); err != nil {
 		return h, err
 	}
