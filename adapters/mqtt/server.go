@@ -221,7 +221,9 @@ func (c *conn) handshake() error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	c.credential.Chain = t.ConnectionState().PeerCertificates
+	if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
+		c.credential.Certificate = certs[0]
+	}
 	return nil
 }
 
