@@ -101,7 +101,7 @@ func (g *Gateway) Sessions(id registry.DeviceID) []SessionInfo {
 	open := g.sessions.ofDevice(id)
 	infos := make([]SessionInfo, len(open))
 	for i, s := range open {
-		infos[i] = SessionInfo{ID: s.id, Device: s.device.ID, Via: s.via, Remote: s.remote.String(), Certificate: s.cert, Opened: s.opened}
+		infos[i] = SessionInfo{ID: s.id, Device: s.device.ID, Via: s.via, Remote: s.remote.String(), Certificate: len(s.chain) > 0, Opened: s.opened}
 	}
 	return infos
 }

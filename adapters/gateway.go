@@ -92,7 +92,7 @@ func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
 		secret:  id.Secret,
 		via:     c.Via,
 		remote:  c.Remote,
-		cert:    c.Certificate != nil,
+		chain:   c.Chain,
 		opened:  g.Now(),
 		lane:    g.Bus.Lane(key),
 		counted: g.Metrics.door(c.Via),
@@ -125,32 +125,56 @@ func (g *Gateway) logRefusal(ctx context.Context, c authn.Credential, err error)
 func (g *Gateway) Changed(ctx context.Context, changes []registry.Change) {
 	for _, c := range changes {
 		g.Devices.Changed(c)
-		g.Channels.Changed(c)
 	}
 	g.epoch.Add(1)
+	// Before the channels are forgotten: a device that is gone shall hear that
+	// its session is over, not that it may not use a channel.
 	for _, c := range changes {
-		switch {
-		case c.Device != "" && c.Channel == "":
-			for _, s := range g.sessions.ofDevice(c.Device) {
-				s.recheck(ctx)
-			}
-		case c.Device != "":
-			for _, s := range g.sessions.ofDevice(c.Device) {
-				s.changed()
-			}
-		case c.Channel != "":
-			for _, s := range g.sessions.onChannel(c.Channel) {
-				s.changed()
-			}
-		case c.User != "":
-			// people do not hold device sessions
-		case c.Domain != "":
-			for _, s := range g.sessions.inDomain(c.Domain) {
-				if c.Gone {
-					s.recheck(ctx)
-				}
-				s.changed()
-			}
+		for _, s := range g.goneWith(c) {
+			s.drop(&RevokedError{Reason: registry.ReasonDeviceDeleted})
+		}
+	}
+	for _, c := range changes {
+		g.Channels.Changed(c)
+	}
+	for _, c := range changes {
+		g.look(ctx, c)
+	}
+}
+
+// goneWith returns the sessions whose device is gone with c. That needs no look
+// at the store, which would be one for each device of a domain, one after
+// another, and too slow for a thousand of them.
+func (g *Gateway) goneWith(c registry.Change) []*Session {
+	switch {
+	case !c.Gone, c.Channel != "", c.User != "":
+		return nil
+	case c.Device != "":
+		return g.sessions.ofDevice(c.Device)
+	}
+	return g.sessions.inDomain(c.Domain)
+}
+
+// look looks again at the sessions that c concerns and that are not over by it.
+func (g *Gateway) look(ctx context.Context, c registry.Change) {
+	switch {
+	case c.Channel != "" && c.Device != "":
+		for _, s := range g.sessions.ofDevice(c.Device) {
+			s.changed()
+		}
+	case c.Channel != "":
+		for _, s := range g.sessions.onChannel(c.Channel) {
+			s.changed()
+		}
+	case c.Gone, c.User != "":
+		// those of the gone have ended; people do not hold device sessions
+	case c.Device != "": // or a certificate of it
+		for _, s := range g.sessions.ofDevice(c.Device) {
+			s.recheck(ctx)
+		}
+	case c.Domain != "":
+		for _, s := range g.sessions.inDomain(c.Domain) {
+			s.changed()
 		}
 	}
 }

@@ -128,6 +128,38 @@ func TestRevocationEndsSessions(t *testing.T) {
 	}
 }
 
+// What is gone ends its sessions by the notice alone: a look at the store for
+// each, one after another, would take longer than a revocation may.
+func TestGoneNeedsNoLook(t *testing.T) {
+	t.Parallel()
+	w := adaptertest.NewWorld(t, false)
+	for name, gone := range map[string]func(adaptertest.Device) registry.Change{
+		"its domain": func(adaptertest.Device) registry.Change { return registry.Change{Domain: w.Domain.ID, Gone: true} },
+		"it": func(d adaptertest.Device) registry.Change {
+			return registry.Change{Domain: w.Domain.ID, Device: d.ID, Gone: true}
+		},
+	} {
+		d := w.NewDevice(t, both)
+		s := open(t, w, d)
+		var dropped error
+		s.Watch(func(err error) { dropped = err }, nil)
+		w.Gateway.Changed(t.Context(), []registry.Change{gone(d)}) // the store still has it
+		if adapters.KindOf(dropped) != adapters.Revoked || adapters.ReasonOf(dropped) != registry.ReasonDeviceDeleted {
+			t.Errorf("%s is gone: dropped with %v, want revoked: %s", name, dropped, registry.ReasonDeviceDeleted)
+		}
+	}
+	// A channel, a connection or a membership that is gone ends no session.
+	d := w.NewDevice(t, both)
+	s := open(t, w, d)
+	s.Watch(func(err error) { t.Errorf("dropped: %v", err) }, nil)
+	w.Gateway.Changed(t.Context(), []registry.Change{
+		{Domain: w.Domain.ID, Channel: w.Channel.ID, Gone: true},
+		{Domain: w.Domain.ID, Device: d.ID, Channel: w.Channel.ID, Gone: true},
+		{Domain: w.Domain.ID, User: "somebody", Gone: true},
+		{Domain: w.Foreign.Domain, Gone: true},
+	})
+}
+
 // The old secret's sessions end when its overlap does.
 func TestOverlapEnds(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package adapters
 
 import (
 	"context"
+	"crypto/x509"
 	"net/netip"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ type Session struct {
 	secret  registry.SecretID
 	via     string
 	remote  netip.Addr
-	cert    bool
+	chain   []*x509.Certificate
 	opened  time.Time
 	lane    *messaging.Lane
 	counted *doorMetrics
@@ -243,8 +244,8 @@ func (s *Session) changed() {
 	}
 }
 
-// recheck ends the session unless the device and the secret it was opened with
-// are still good. When the store does not answer, the session ends too: a
+// recheck ends the session unless the device, and the secret and certificate it
+// was opened with, are still good. When the store does not answer, the session ends too: a
 // change is known to have happened, and on doubt we refuse.
 func (s *Session) recheck(ctx context.Context) {
 	if err := s.check(ctx); err != nil {
@@ -263,7 +264,7 @@ func (s *Session) recheckUnlessAway(ctx context.Context) {
 func (s *Session) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recheckTimeout)
 	defer cancel()
-	expires, err := s.gateway.Devices.Recheck(ctx, s.device.ID, s.secret)
+	expires, err := s.gateway.Devices.Recheck(ctx, s.device.ID, s.secret, s.chain)
 	switch k := KindOf(err); {
 	case err == nil:
 		s.expireWith(expires)
@@ -274,7 +275,8 @@ func (s *Session) check(ctx context.Context) error {
 	return err
 }
 
-// expireWith arranges a look at the session when its secret expires.
+// expireWith arranges a look at the session when what it was
+// opened with ends.
 func (s *Session) expireWith(expires time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

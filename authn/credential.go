@@ -14,11 +14,11 @@ import (
 // connection; it decides nothing. Of several pieces of evidence none overrides
 // another: Devices refuses them unless all name the same device.
 type Credential struct {
-	DeviceID    string            // claimed id; "" when none was shown
-	Secret      registry.Secret   // zero when none was shown
-	Certificate *x509.Certificate // leaf that the TLS handshake has verified; nil when none was shown
-	Via         string            // the door: "mqtt", "http", "ws"
-	Remote      netip.Addr        // where it came from, for limits and the log
+	DeviceID string              // claimed id; "" when none was shown
+	Secret   registry.Secret     // zero when none was shown
+	Chain    []*x509.Certificate // shown in the TLS handshake, the device's own first; empty when none was
+	Via      string              // the door: "mqtt", "http", "ws"
+	Remote   netip.Addr          // where it came from, for limits and the log
 
 	conflict bool
 }

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"crypto/x509"
 	"time"
 
 	"github.com/postern-io/postern/registry"
@@ -22,21 +23,31 @@ type Finder interface {
 	DeviceSecrets(ctx context.Context, id registry.DeviceID) ([]registry.DeviceSecret, error)
 }
 
+// A Voucher says whether the certificate of a device is good, which the room of
+// certificates knows: what it is called and until when it is good, or why it is
+// not. It does not wait.
+type Voucher interface {
+	Vouch(chain []*x509.Certificate) (id registry.CertificateID, ends time.Time, refused registry.Reason)
+}
+
 // Devices tells which device stands at the door. It is safe for concurrent use;
 // a decision from memory takes about a microsecond and does not allocate.
 type Devices struct {
 	hasher  *registry.SecretHasher
 	now     func() time.Time
 	x509    bool
+	voucher Voucher
 	memory  *memory
 	wrong   *failures
-	touched touched
+	secrets touched[registry.SecretID]
+	certs   touched[registry.CertificateID]
 }
 
 // Config is what NewDevices needs. Find and Hasher have no default.
 type Config struct {
 	Find               Finder
 	Hasher             *registry.SecretHasher
+	Voucher            Voucher          // nil: no certificate is good
 	Limits             Limits           // zero: no limits
 	CacheSize          int              // devices kept in memory; default 100,000
 	RequireCertificate bool             // AUTH=x509: a secret alone is not enough
@@ -52,11 +63,12 @@ func NewDevices(c Config) *Devices {
 		c.CacheSize = 100_000
 	}
 	return &Devices{
-		hasher: c.Hasher,
-		now:    c.Now,
-		x509:   c.RequireCertificate,
-		memory: newMemory(c.Find, c.CacheSize),
-		wrong:  newFailures(c.Limits),
+		hasher:  c.Hasher,
+		now:     c.Now,
+		x509:    c.RequireCertificate,
+		voucher: c.Voucher,
+		memory:  newMemory(c.Find, c.CacheSize),
+		wrong:   newFailures(c.Limits),
 	}
 }
 
@@ -65,7 +77,9 @@ func NewDevices(c Config) *Devices {
 type Identity struct {
 	Device *registry.Device
 	Secret registry.SecretID // the secret that was shown; "" when the certificate named the device
-	// Expires is when that secret stops being valid, zero when it does not.
+	// Certificate is the one that was shown; "" when none was.
+	Certificate registry.CertificateID
+	// Expires is when the first of both stops being good, zero when neither does.
 	Expires time.Time
 }
 
@@ -82,10 +96,15 @@ func (d *Devices) authenticate(ctx context.Context, c *Credential, t *trace) (Id
 	switch {
 	case c.conflict:
 		return d.refuse(c, registry.ReasonConflictingEvidence, "")
-	case c.Certificate == nil && c.Secret.IsZero():
+	case len(c.Chain) == 0 && c.Secret.IsZero():
 		return d.refuse(c, registry.ReasonNoCredential, "")
-	case c.Certificate == nil && d.x509:
+	case len(c.Chain) == 0 && d.x509:
 		return d.refuse(c, registry.ReasonCertificateRequired, "")
+	}
+	certificate, ends, reason := d.vouch(c.Chain)
+	if reason != "" {
+		t.add("the certificate is not good: "+string(reason), "")
+		return d.refuse(c, reason, "")
 	}
 	look := lookup{d: d, ctx: ctx, c: c, trace: t, now: d.now()}
 	rec, held, err := look.named()
@@ -99,19 +118,45 @@ func (d *Devices) authenticate(ctx context.Context, c *Credential, t *trace) (Id
 		t.add("not enabled: device", rec.device.ID)
 		return d.refuse(c, registry.ReasonDeviceDisabled, rec.device.ID)
 	}
-	id := Identity{Device: &rec.device}
+	id := Identity{Device: &rec.device, Certificate: certificate, Expires: ends}
+	if certificate != "" {
+		d.certs.mark(certificate, look.now)
+	}
 	if held != nil {
-		id.Secret, id.Expires = held.ID, held.Expires
-		d.touched.mark(held.ID, look.now)
+		id.Secret, id.Expires = held.ID, first(held.Expires, ends)
+		d.secrets.mark(held.ID, look.now)
 	}
 	t.add("enabled: device", rec.device.ID)
 	return id, nil
 }
 
+// vouch is the Voucher's word, and nothing when no certificate was shown.
+func (d *Devices) vouch(chain []*x509.Certificate) (id registry.CertificateID, ends time.Time, refused registry.Reason) {
+	switch {
+	case len(chain) == 0:
+		return "", time.Time{}, ""
+	case d.voucher == nil:
+		return "", time.Time{}, registry.ReasonCertificateUntrusted
+	}
+	return d.voucher.Vouch(chain)
+}
+
+// first returns the earlier of two times, of which zero is never.
+func first(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // Recheck tells whether a device that was let in with a secret (the empty
-// SecretID: without one) would still be, and until when. The errors are those of
-// Authenticate.
-func (d *Devices) Recheck(ctx context.Context, id registry.DeviceID, secret registry.SecretID) (expires time.Time, err error) {
+// SecretID: without one) and a certificate (an empty chain: without) would still
+// be, and until when. The errors are those of Authenticate.
+func (d *Devices) Recheck(ctx context.Context, id registry.DeviceID, secret registry.SecretID, chain []*x509.Certificate) (expires time.Time, err error) {
+	_, ends, reason := d.vouch(chain)
+	if reason != "" {
+		return time.Time{}, &RefusedError{Reason: reason, Device: id}
+	}
 	rec, err := d.memory.records.Get(ctx, id, d.memory.loadRecord)
 	switch {
 	case err != nil:
@@ -121,7 +166,7 @@ func (d *Devices) Recheck(ctx context.Context, id registry.DeviceID, secret regi
 	case rec.device.Status != registry.Enabled:
 		return time.Time{}, &RefusedError{Reason: registry.ReasonDeviceDisabled, Device: id}
 	case secret == "":
-		return time.Time{}, nil
+		return ends, nil
 	}
 	for i := range rec.secrets {
 		s := &rec.secrets[i]
@@ -130,7 +175,7 @@ func (d *Devices) Recheck(ctx context.Context, id registry.DeviceID, secret regi
 		case !s.Valid(d.now()):
 			return time.Time{}, &RefusedError{Reason: registry.ReasonSecretExpired, Device: id}
 		default:
-			return s.Expires, nil
+			return first(s.Expires, ends), nil
 		}
 	}
 	return time.Time{}, &RefusedError{Reason: registry.ReasonSecretRevoked, Device: id}

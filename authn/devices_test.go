@@ -119,7 +119,17 @@ func (f *fleet) DeviceSecrets(_ context.Context, id registry.DeviceID) ([]regist
 func (f *fleet) authn(c Config) *Devices {
 	c.Find, c.Hasher = f, f.hasher
 	c.Now = func() time.Time { return start }
+	if c.Voucher == nil {
+		c.Voucher = vouching{}
+	}
 	return NewDevices(c)
+}
+
+// vouching finds every certificate good, until it ends, but those it names.
+type vouching map[*x509.Certificate]registry.Reason
+
+func (v vouching) Vouch(chain []*x509.Certificate) (registry.CertificateID, time.Time, registry.Reason) {
+	return "shown", chain[0].NotAfter, v[chain[0]]
 }
 
 func show(id string, secrets ...registry.Secret) Credential {
@@ -132,7 +142,7 @@ func show(id string, secrets ...registry.Secret) Credential {
 }
 
 func (c Credential) with(cert *x509.Certificate) Credential {
-	c.Certificate = cert
+	c.Chain = []*x509.Certificate{cert}
 	return c
 }
 
@@ -339,17 +349,17 @@ func TestRecheck(t *testing.T) {
 	d := f.authn(Config{})
 	until := start.Add(time.Hour)
 	f.put(idA, registry.DeviceSecret{ID: "old", Expires: until}, registry.DeviceSecret{ID: "gone", Expires: start})
-	if expires, err := d.Recheck(t.Context(), idA, "old"); err != nil || !expires.Equal(until) {
+	if expires, err := d.Recheck(t.Context(), idA, "old", nil); err != nil || !expires.Equal(until) {
 		t.Errorf("got %v, %v, want good until %v", expires, err, until)
 	}
-	_, err := d.Recheck(t.Context(), idA, "gone")
+	_, err := d.Recheck(t.Context(), idA, "gone", nil)
 	wantRefused(t, err, registry.ReasonSecretExpired)
-	_, err = d.Recheck(t.Context(), idA, "never")
+	_, err = d.Recheck(t.Context(), idA, "never", nil)
 	wantRefused(t, err, registry.ReasonSecretRevoked)
-	if _, err := d.Recheck(t.Context(), idA, ""); err != nil {
+	if _, err := d.Recheck(t.Context(), idA, "", nil); err != nil {
 		t.Errorf("a session without a secret: %v", err)
 	}
-	_, err = d.Recheck(t.Context(), "cccccccc-0000-4000-8000-000000000003", "")
+	_, err = d.Recheck(t.Context(), "cccccccc-0000-4000-8000-000000000003", "", nil)
 	wantRefused(t, err, registry.ReasonDeviceDeleted)
 }
 

@@ -20,7 +20,7 @@ type lookup struct {
 // named returns the one device that all evidence names, and the secret it
 // showed.
 func (l *lookup) named() (*record, *registry.DeviceSecret, error) {
-	if l.c.Certificate != nil {
+	if len(l.c.Chain) > 0 {
 		return l.byCertificate()
 	}
 	if l.c.DeviceID == "" {
@@ -154,7 +154,7 @@ func (l *lookup) byCertificate() (*record, *registry.DeviceSecret, error) {
 		return nil
 	}
 
-	cn, count := commonName(l.c.Certificate)
+	cn, count := commonName(l.c.Chain[0])
 	if count > 1 {
 		l.trace.add("the certificate has several common names", "")
 		return nil, nil, &RefusedError{Reason: registry.ReasonAmbiguousCredential}
@@ -179,7 +179,7 @@ func (l *lookup) byCertificate() (*record, *registry.DeviceSecret, error) {
 			}
 		}
 	}
-	for _, u := range urnNames(l.c.Certificate) {
+	for _, u := range urnNames(l.c.Chain[0]) {
 		rec, err := l.byID(u.device)
 		if err != nil {
 			return nil, nil, err

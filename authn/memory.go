@@ -135,33 +135,39 @@ func (m *memory) forgetAll() {
 	m.owners.InvalidateAll()
 }
 
-// touched collects which secrets were used, to be written down in batches: a
-// connect must not wait for a write. It holds at most one entry per secret and
-// is emptied by Take.
-type touched struct {
+// touched collects which secrets, or certificates, were used, to be written down
+// in batches: a connect must not wait for a write. It holds at most one entry for
+// each and is emptied by take.
+type touched[K comparable] struct {
 	mu sync.Mutex
-	at map[registry.SecretID]time.Time
+	at map[K]time.Time
 }
 
 const maxTouched = 100_000
 
-func (t *touched) mark(id registry.SecretID, now time.Time) {
+func (t *touched[K]) mark(id K, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.at == nil {
-		t.at = make(map[registry.SecretID]time.Time)
+		t.at = make(map[K]time.Time)
 	}
 	if _, ok := t.at[id]; ok || len(t.at) < maxTouched {
 		t.at[id] = now
 	}
 }
 
-// TakeUsed returns the secrets used since the last call, with the time of their
-// last use, and forgets them.
-func (d *Devices) TakeUsed() map[registry.SecretID]time.Time {
-	d.touched.mu.Lock()
-	defer d.touched.mu.Unlock()
-	taken := d.touched.at
-	d.touched.at = nil
+func (t *touched[K]) take() map[K]time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken := t.at
+	t.at = nil
 	return taken
 }
+
+// TakeUsed returns the secrets used since the last call, with the time of their
+// last use, and forgets them.
+func (d *Devices) TakeUsed() map[registry.SecretID]time.Time { return d.secrets.take() }
+
+// TakeUsedCertificates is TakeUsed for certificates, those of other authorities
+// among them.
+func (d *Devices) TakeUsedCertificates() map[registry.CertificateID]time.Time { return d.certs.take() }

@@ -1,12 +1,7 @@
 package bench
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"io"
 	"net"
 	"sync"
@@ -15,7 +10,6 @@ import (
 
 	"github.com/postern-io/postern/adapters/adaptertest"
 	"github.com/postern-io/postern/adapters/mqtt"
-	"github.com/postern-io/postern/certs"
 	"github.com/postern-io/postern/registry"
 )
 
@@ -26,27 +20,11 @@ import (
 func BenchmarkMTLSConnects(b *testing.B) {
 	w := adaptertest.NewLaptop(b)
 	d := w.NewDevice(b, registry.Publish)
-	dir := b.TempDir()
-	ca, err := certs.Open(dir, time.Now)
-	if err != nil {
-		b.Fatal(err)
-	}
-	certFile, keyFile, err := ca.ServerCertificate(dir, []string{"localhost"})
-	if err != nil {
-		b.Fatal(err)
-	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		b.Fatal(err)
-	}
-	server := certs.TLS{Certificate: pair, Roots: ca.Chain(), Require: true}.Config()
-	client := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{issue(b, ca, d.Device)}} // the server's work is what counts
+	client := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*w.PKI.URN(b, d)}} // the server's work is what counts
 
 	door := &mqtt.Server{Gateway: w.Gateway, Bus: w.Bus, Log: w.Log}
-	ours := listenTLS(b, server, func(l net.Listener) { _ = door.Serve(l) })
-	bareConfig := server.Clone()
-	bareConfig.VerifyConnection, bareConfig.ClientAuth = nil, tls.RequireAndVerifyClientCert
-	bare := listenTLS(b, bareConfig, func(l net.Listener) {
+	ours := listenTLS(b, w.PKI.Server(true), func(l net.Listener) { _ = door.Serve(l) })
+	bare := listenTLS(b, w.PKI.Bare(), func(l net.Listener) {
 		for {
 			c, err := l.Accept()
 			if err != nil {
@@ -61,23 +39,6 @@ func BenchmarkMTLSConnects(b *testing.B) {
 	connect := []byte{0x10, 12, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0, 0}
 	compare(b, func(n int) time.Duration { return connects(b, ours, client, connect, n) },
 		func(n int) time.Duration { return connects(b, bare, client, connect[:4], n) })
-}
-
-func issue(b *testing.B, ca *certs.Authority, d registry.Device) tls.Certificate {
-	b.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		b.Fatal(err)
-	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		b.Fatal(err)
-	}
-	leaf, err := ca.IssueDevice(d, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr}))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key}
 }
 
 func listenTLS(b *testing.B, config *tls.Config, serve func(net.Listener)) string {

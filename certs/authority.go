@@ -1,34 +1,30 @@
 package certs
 
 import (
-	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/postern-io/postern/registry"
 )
 
 const (
-	rootLife   = 10 * 365 * 24 * time.Hour
-	serverLife = 397 * 24 * time.Hour // what browsers accept
-	// DeviceLife is how long a device certificate is valid.
-	DeviceLife = 30 * 24 * time.Hour
+	rootLife    = 10 * 365 * 24 * time.Hour
+	issuingLife = 5 * 365 * 24 * time.Hour
+	serverLife  = 397 * 24 * time.Hour // what browsers accept
 	// renewBefore is how long before its end a start makes a new server
 	// certificate.
 	renewBefore = 30 * 24 * time.Hour
@@ -36,64 +32,169 @@ const (
 	backdate = 5 * time.Minute
 )
 
-// An Authority signs certificates. It is safe for concurrent use.
+// Keeper keeps the issuing authorities, for all nodes.
+type Keeper interface {
+	// Authorities returns them, the one that signs first.
+	Authorities(ctx context.Context) ([]registry.Authority, error)
+	// EstablishAuthority returns the one that signs, or has found make it.
+	EstablishAuthority(ctx context.Context, found func() (registry.Authority, error)) (registry.Authority, error)
+	// RotateAuthority has found make one that signs in its place.
+	RotateAuthority(ctx context.Context, found func() (registry.Authority, error)) (registry.Authority, error)
+}
+
+// Config is what Open needs. All but Passphrase and URL are required.
+type Config struct {
+	Dir        string // where the root is: ca.crt and, unless it was taken off the machine, ca.key
+	Keeper     Keeper
+	Key        []byte // 32 bytes or more that all nodes share: they seal the issuing key
+	Passphrase string // if set, it is needed besides
+	URL        string // of /pki/ for strangers, without a final slash; "": certificates do not say where to ask
+	Now        func() time.Time
+}
+
+// An Authority is our own: a root, and below it issuing authorities, of which
+// one signs certificates. It is safe for concurrent use.
 type Authority struct {
-	Root *x509.Certificate
-	key  crypto.Signer
-	now  func() time.Time
+	config Config
+	root   *x509.Certificate
+	seal   seal
+
+	mu      sync.RWMutex
+	issuers []*Issuer // the first signs
 }
 
-// Open reads the authority in dir (ca.crt, ca.key), or makes one.
-func Open(dir string, now func() time.Time) (*Authority, error) {
-	certPath, keyPath := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
-	key, err := ReadKey(keyPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return create(certPath, keyPath, now)
+// Open reads the authority, or founds it at the first start: a root in
+// config.Dir and an issuing authority with the Keeper. A node that joins others
+// takes theirs, and leaves the root's certificate in ca.crt, for clients to
+// trust.
+func Open(ctx context.Context, config Config) (*Authority, error) {
+	a := &Authority{config: config, seal: seal{key: config.Key, passphrase: config.Passphrase}}
+	// The root's key is hardly ever read; that others can read it must not wait
+	// until then.
+	if err := checkPrivate(a.path("ca.key")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
+	signs, err := config.Keeper.EstablishAuthority(ctx, a.found)
 	if err != nil {
 		return nil, err
 	}
-	roots, err := ReadCertificates(certPath)
-	if err != nil {
-		return nil, err
+	if a.root, err = x509.ParseCertificate(signs.Root); err != nil {
+		return nil, fmt.Errorf("read the root in the database: %w", err)
 	}
-	a := &Authority{Root: roots[0], key: key, now: now}
-	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(a.Root.PublicKey) {
-		return nil, fmt.Errorf("%s is not the key of %s", keyPath, certPath)
+	path := a.path("ca.crt")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		err = writeNew(path, EncodePEM(a.root), 0o644)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
 	}
-	return a, nil
+	return a, a.Reload(ctx)
 }
 
-// Chain returns the authority's certificate.
-func (a *Authority) Chain() []*x509.Certificate { return []*x509.Certificate{a.Root} }
+func (a *Authority) path(name string) string { return filepath.Join(a.config.Dir, name) }
 
-func create(certPath, keyPath string, now func() time.Time) (*Authority, error) {
+// Reload reads the issuing authorities again, after another node has made one.
+func (a *Authority) Reload(ctx context.Context) error {
+	all, err := a.config.Keeper.Authorities(ctx)
+	if err != nil {
+		return err
+	}
+	issuers := make([]*Issuer, len(all))
+	for i, kept := range all {
+		if issuers[i], err = a.opened(kept); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.issuers = issuers
+	return nil
+}
+
+// Issuers returns the issuing authorities, the one that signs first. It is shared: do
+// not write to it.
+func (a *Authority) Issuers() []*Issuer {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.issuers
+}
+
+func (a *Authority) issuer() *Issuer { return a.Issuers()[0] }
+
+// Root returns the root, which clients trust.
+func (a *Authority) Root() *x509.Certificate { return a.root }
+
+// Anchors returns all that may stand above a device's certificate: the issuing
+// authorities, their roots, and the root in the directory, which signed devices
+// itself before there were issuing authorities.
+func (a *Authority) Anchors() ([]*x509.Certificate, error) {
+	anchors := []*x509.Certificate{a.root}
+	for _, i := range a.Issuers() {
+		anchors = append(anchors, i.Certificate, i.Root)
+	}
+	kept, err := ReadCertificates(a.path("ca.crt"))
+	return append(anchors, kept...), err
+}
+
+// ErrRootAway is returned when something needs the root's key, and it is not on
+// this machine.
+var ErrRootAway = errors.New("the key of the root, ca.key, is not in the data directory: put it back until this is done")
+
+// Rotate makes a new issuing authority, which signs from now on. It needs the
+// key of the root (ErrRootAway).
+func (a *Authority) Rotate(ctx context.Context) error {
+	if _, err := a.config.Keeper.RotateAuthority(ctx, a.found); err != nil {
+		return err
+	}
+	return a.Reload(ctx)
+}
+
+// found makes an issuing authority, and the root above it when there is none.
+func (a *Authority) found() (registry.Authority, error) {
+	root, rootKey, err := openRoot(a.path("ca.crt"), a.path("ca.key"), a.config.Passphrase, a.config.Now())
+	if err != nil {
+		return registry.Authority{}, err
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return registry.Authority{}, err
 	}
-	template := &x509.Certificate{
-		SerialNumber:          serial(),
-		Subject:               pkix.Name{CommonName: "Postern CA", Organization: []string{"Postern"}},
-		NotBefore:             now().Add(-backdate),
-		NotAfter:              now().Add(rootLife),
+	ends := a.config.Now().Add(issuingLife)
+	if ends.After(root.NotAfter) {
+		ends = root.NotAfter
+	}
+	number := serial()
+	c, err := sign(&x509.Certificate{
+		SerialNumber:          number,
+		Subject:               pkix.Name{CommonName: fmt.Sprintf("Postern Issuing CA %.8x", number), Organization: []string{"Postern"}},
+		NotBefore:             a.config.Now().Add(-backdate),
+		NotAfter:              ends,
 		IsCA:                  true,
 		BasicConstraintsValid: true,
-		MaxPathLen:            1,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	root, err := sign(template, template, key.Public(), key)
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign | x509.KeyUsageDigitalSignature, // OCSP answers too
+	}, root, key.Public(), rootKey)
 	if err != nil {
-		return nil, err
+		return registry.Authority{}, err
 	}
-	// The certificate first: a key without one would look like a whole authority.
-	if err := replace(certPath, EncodePEM(root), 0o644); err != nil {
-		return nil, err
+	id := registry.AuthorityID(registry.Fingerprint(c))
+	sealed, err := a.seal.close(id, key)
+	return registry.Authority{ID: id, DER: c.Raw, Root: root.Raw, Key: sealed}, err
+}
+
+func (a *Authority) opened(kept registry.Authority) (*Issuer, error) {
+	i := &Issuer{ID: kept.ID, Retired: !kept.RetiredAt.IsZero()}
+	var err error
+	if i.Certificate, err = x509.ParseCertificate(kept.DER); err != nil {
+		return nil, fmt.Errorf("read issuing authority %s: %w", kept.ID, err)
 	}
-	if err := WriteKey(keyPath, key); err != nil {
-		return nil, err
+	if i.Root, err = x509.ParseCertificate(kept.Root); err != nil {
+		return nil, fmt.Errorf("read the root of issuing authority %s: %w", kept.ID, err)
 	}
-	return &Authority{Root: root, key: key, now: now}, nil
+	if i.Key, err = a.seal.open(kept.ID, kept.Key); err != nil {
+		return nil, fmt.Errorf("open the key of issuing authority %s: %w", kept.ID, err)
+	}
+	return i, nil
 }
 
 func sign(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
@@ -132,8 +233,8 @@ func (a *Authority) ServerCertificate(dir string, names []string) (certPath, key
 	template := &x509.Certificate{
 		SerialNumber: serial(),
 		Subject:      pkix.Name{CommonName: names[0], Organization: []string{"Postern"}},
-		NotBefore:    a.now().Add(-backdate),
-		NotAfter:     a.now().Add(serverLife),
+		NotBefore:    a.config.Now().Add(-backdate),
+		NotAfter:     a.config.Now().Add(serverLife),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
@@ -144,7 +245,8 @@ func (a *Authority) ServerCertificate(dir string, names []string) (certPath, key
 			template.DNSNames = append(template.DNSNames, n)
 		}
 	}
-	leaf, err := sign(template, a.Root, key.Public(), a.key)
+	issuer := a.issuer()
+	leaf, err := sign(template, issuer.Certificate, key.Public(), issuer.Key)
 	if err != nil {
 		return "", "", err
 	}
@@ -152,7 +254,7 @@ func (a *Authority) ServerCertificate(dir string, names []string) (certPath, key
 	if err := os.Remove(keyPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", "", err
 	}
-	if err := replace(certPath, EncodePEM(leaf, a.Root), 0o644); err != nil {
+	if err := replace(certPath, EncodePEM(leaf, issuer.Certificate), 0o644); err != nil {
 		return "", "", err
 	}
 	return certPath, keyPath, WriteKey(keyPath, key)
@@ -164,61 +266,5 @@ func (a *Authority) serves(c *x509.Certificate, names []string) bool {
 			return false
 		}
 	}
-	return c.CheckSignatureFrom(a.Root) == nil && a.now().Add(renewBefore).Before(c.NotAfter)
-}
-
-// IssueDevice signs a certificate for a device from a PKCS#10 request in PEM.
-// The request proves possession of its key and proposes nothing else: the name
-// is the device's URN and id, the use is client authentication, and the life is
-// DeviceLife. Keys are ECDSA on P-256, P-384 or P-521, Ed25519, or RSA of 2048
-// to 4096 bits.
-//
-// A request that will not do is a *registry.InvalidError.
-func (a *Authority) IssueDevice(d registry.Device, request []byte) (*x509.Certificate, error) {
-	invalid := func(reason string) error { return &registry.InvalidError{Field: "csr", Reason: reason} }
-	block, rest := pem.Decode(request)
-	if block == nil || block.Type != "CERTIFICATE REQUEST" && block.Type != "NEW CERTIFICATE REQUEST" || len(bytes.TrimSpace(rest)) > 0 {
-		return nil, invalid("must be one PKCS#10 request in PEM (-----BEGIN CERTIFICATE REQUEST-----)")
-	}
-	csr, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return nil, invalid("is not a PKCS#10 request (RFC 2986)")
-	}
-	if err := csr.CheckSignature(); err != nil {
-		return nil, invalid("is not signed with its own key")
-	}
-	if err := acceptable(csr.PublicKey); err != nil {
-		return nil, err
-	}
-	return sign(&x509.Certificate{
-		SerialNumber: serial(),
-		Subject:      pkix.Name{CommonName: string(d.ID)},
-		NotBefore:    a.now().Add(-backdate),
-		NotAfter:     a.now().Add(DeviceLife),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		URIs:         []*url.URL{DeviceURN(d.Domain, d.ID)},
-	}, a.Root, csr.PublicKey, a.key)
-}
-
-func acceptable(key crypto.PublicKey) error {
-	switch k := key.(type) {
-	case *ecdsa.PublicKey:
-		switch k.Curve {
-		case elliptic.P256(), elliptic.P384(), elliptic.P521():
-			return nil
-		}
-	case ed25519.PublicKey:
-		return nil
-	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits >= 2048 && bits <= 4096 {
-			return nil
-		}
-	}
-	return &registry.InvalidError{Field: "csr", Reason: "must have an ECDSA (P-256, P-384, P-521), Ed25519 or RSA (2048 to 4096 bits) key"}
-}
-
-// DeviceURN is the name of a device in a certificate.
-func DeviceURN(domain registry.DomainID, device registry.DeviceID) *url.URL {
-	return &url.URL{Scheme: "urn", Opaque: "postern:" + string(domain) + ":" + string(device)}
+	return c.CheckSignatureFrom(a.issuer().Certificate) == nil && a.config.Now().Add(renewBefore).Before(c.NotAfter)
 }

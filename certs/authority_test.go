@@ -22,14 +22,55 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/postern-io/postern/registry"
+	"github.com/postern-io/postern/store"
 )
 
 var device = registry.Device{ID: "aaaaaaaa-0000-4000-8000-000000000001", Domain: "dddddddd-0000-4000-8000-000000000001"}
 
+// A house is what an authority needs around it.
+type house struct {
+	*registry.Registry
+	store  *store.Store
+	domain registry.Domain
+	device registry.Device
+	now    time.Time
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	st, err := store.Open(t.Context(), "sqlite::memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	hasher, err := registry.NewSecretHasher(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{store: st, now: time.Now()}
+	h.Registry = &registry.Registry{Store: st, Hasher: hasher, Now: func() time.Time { return h.now }, NewID: uuid.NewString}
+	if h.domain, err = h.CreateDomain(t.Context(), "", registry.Domain{Name: "home"}); err != nil {
+		t.Fatal(err)
+	}
+	made, err := h.CreateDevices(t.Context(), "", h.domain.ID, []registry.NewDevice{{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.device = made[0].Device
+	return h
+}
+
+// config is that of a node with this directory.
+func (h *house) config(dir string) Config {
+	return Config{Dir: dir, Keeper: h.Registry, Key: bytes.Repeat([]byte{7}, 32), Now: h.Registry.Now}
+}
+
 func newAuthority(t testing.TB) *Authority {
 	t.Helper()
-	a, err := Open(t.TempDir(), time.Now)
+	a, err := Open(t.Context(), newHouse(t).config(t.TempDir()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,33 +96,209 @@ func ecKey(t testing.TB, c elliptic.Curve) *ecdsa.PrivateKey {
 }
 
 func TestAuthorityOutlivesTheProcess(t *testing.T) {
-	dir := t.TempDir()
-	first, err := Open(dir, time.Now)
+	h, dir := newHouse(t), t.TempDir()
+	first, err := Open(t.Context(), h.config(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Open(dir, time.Now)
-	if err != nil || !again.Root.Equal(first.Root) || !first.Root.IsCA {
+	again, err := Open(t.Context(), h.config(dir))
+	if err != nil || !again.Root().Equal(first.Root()) || !again.issuer().Certificate.Equal(first.issuer().Certificate) {
 		t.Fatalf("got another authority, %v", err)
 	}
-	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil {
+	if err := first.issuer().Certificate.CheckSignatureFrom(first.Root()); err != nil || !first.issuer().Certificate.MaxPathLenZero {
+		t.Errorf("the issuing authority: %v, path length 0 is %v", err, first.issuer().Certificate.MaxPathLenZero)
+	}
+}
+
+// A second node shares the database and the key, not the directory.
+func TestNodesShareAnAuthority(t *testing.T) {
+	h := newHouse(t)
+	here, there := t.TempDir(), t.TempDir()
+	first, err := Open(t.Context(), h.config(here))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, time.Now); err == nil {
-		t.Error("an authority without its certificate was opened or replaced")
-	}
-	if err := replace(filepath.Join(dir, "ca.crt"), EncodePEM(newAuthority(t).Root), 0o644); err != nil {
+	second, err := Open(t.Context(), h.config(there))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, time.Now); err == nil || !strings.Contains(err.Error(), "is not the key of") {
+	if second.issuer().ID != first.issuer().ID {
+		t.Error("two nodes have two authorities")
+	}
+	ours, err := ReadCertificates(filepath.Join(there, "ca.crt"))
+	if err != nil || !ours[0].Equal(first.Root()) {
+		t.Errorf("the second node leaves its clients %v, %v to trust", ours, err)
+	}
+	if err := second.Rotate(t.Context()); !errors.Is(err, ErrRootAway) {
+		t.Errorf("rotated without the root's key: %v", err)
+	}
+	before := first.issuer()
+	if err := first.Rotate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := second.Issuers()
+	if len(now) != 2 || now[0].ID == before.ID || now[0].ID != first.issuer().ID || now[1].ID != before.ID || !now[1].Retired || now[0].Retired {
+		t.Errorf("after the rotation the second node has %d authorities", len(now))
+	}
+}
+
+func TestRootMayLeave(t *testing.T) {
+	h, dir := newHouse(t), t.TempDir()
+	if _, err := Open(t.Context(), h.config(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "ca.key"), filepath.Join(dir, "away.key")); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Open(t.Context(), h.config(dir))
+	if err != nil {
+		t.Fatalf("without the root's key: %v", err)
+	}
+	if _, err := a.IssueDevice(h.device, newRequest(t)); err != nil {
+		t.Errorf("without the root's key: %v", err)
+	}
+	if err := a.Rotate(t.Context()); !errors.Is(err, ErrRootAway) {
+		t.Errorf("rotated without the root's key: %v", err)
+	}
+	if err := os.Rename(filepath.Join(dir, "away.key"), filepath.Join(dir, "ca.key")); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Rotate(t.Context()); err != nil {
+		t.Errorf("with the root's key back: %v", err)
+	}
+	if err := replace(filepath.Join(dir, "ca.crt"), EncodePEM(newAuthority(t).Root()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Rotate(t.Context()); err == nil || !strings.Contains(err.Error(), "is not the key of") {
 		t.Errorf("a key of another certificate: got %v", err)
 	}
 }
 
+// An installation from before there were issuing authorities keeps its root, and
+// the certificates it signed.
+func TestOldRootStays(t *testing.T) {
+	h, dir := newHouse(t), t.TempDir()
+	key := ecKey(t, elliptic.P256())
+	if err := WriteKey(filepath.Join(dir, "ca.key"), key); err != nil {
+		t.Fatal(err)
+	}
+	root, err := newRoot(filepath.Join(dir, "ca.crt"), key, h.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := Open(t.Context(), h.config(dir))
+	if err != nil || !a.Root().Equal(root) {
+		t.Fatalf("another root: %v", err)
+	}
+	old := leafOf(t, root, key, func(*x509.Certificate) {})
+	parsed, err := x509.ParseCertificate(old.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, refused := a.trust(t).Vouch([]*x509.Certificate{parsed}); refused != "" {
+		t.Errorf("a certificate that the root signed itself: %s", refused)
+	}
+}
+
+func TestPassphrase(t *testing.T) {
+	h, dir := newHouse(t), t.TempDir()
+	with := func(key byte, passphrase string) Config {
+		c := h.config(dir)
+		c.Key, c.Passphrase = bytes.Repeat([]byte{key}, 32), passphrase
+		return c
+	}
+	if _, err := Open(t.Context(), with(7, "correct horse")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "ca.key"))
+	if err != nil || !bytes.Contains(text, []byte("ENCRYPTED PRIVATE KEY")) {
+		t.Errorf("the root's key lies open on the disk: %v", err)
+	}
+	for name, test := range map[string]struct {
+		config Config
+		want   string // in the error
+	}{
+		"it opens with both":                {with(7, "correct horse"), ""},
+		"it stays shut without passphrase":  {with(7, ""), "POSTERN_CA_PASSPHRASE"},
+		"it stays shut with a wrong one":    {with(7, "battery staple"), "not the one that it was sealed with"},
+		"it stays shut with a wrong key":    {with(8, "correct horse"), "not the one that it was sealed with"},
+		"it stays shut with neither":        {with(8, ""), "POSTERN_CA_PASSPHRASE"},
+		"it stays shut with key as a guess": {with(7, string(bytes.Repeat([]byte{7}, 32))), "not the one that it was sealed with"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := Open(t.Context(), test.config)
+			if test.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := a.Rotate(t.Context()); err != nil {
+					t.Errorf("rotate with the passphrase: %v", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// A sealed key is bound to its authority, and what is damaged does not open.
+func TestSealIsBound(t *testing.T) {
+	for _, s := range []seal{{key: make([]byte, 32)}, {key: make([]byte, 32), passphrase: "p"}} {
+		sealed, err := s.close("a", ecKey(t, elliptic.P256()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.open("a", sealed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.open("b", sealed); err == nil {
+			t.Error("the key of one authority opened as another's")
+		}
+		for i := range sealed {
+			damaged := bytes.Clone(sealed)
+			damaged[i] ^= 3 // a form is turned into one that is none
+			if s.passphrase != "" && i != 0 && i != 5 && i != len(sealed)-1 {
+				continue // scrypt is slow on purpose
+			}
+			if _, err := s.open("a", damaged); err == nil {
+				t.Errorf("byte %d damaged, and it opened", i)
+			}
+			if _, err := s.open("a", sealed[:i]); err == nil {
+				t.Errorf("cut after %d bytes, and it opened", i)
+			}
+		}
+	}
+}
+
+func newRequest(t testing.TB) Request {
+	t.Helper()
+	_, r, err := MakeKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// trust takes certificates of this authority alone.
+func (a *Authority) trust(t testing.TB) *Trust {
+	t.Helper()
+	anchors, err := a.Anchors()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := NewTrust(nil, a.config.Now)
+	trust.SetAnchors(anchors)
+	return trust
+}
+
 func TestServerCertificate(t *testing.T) {
-	dir := t.TempDir()
-	now := time.Now()
-	a, err := Open(dir, func() time.Time { return now })
+	h, dir := newHouse(t), t.TempDir()
+	a, err := Open(t.Context(), h.config(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +330,7 @@ func TestServerCertificate(t *testing.T) {
 		t.Error("a certificate that lacks a name was kept")
 	}
 	second := read("iot.example.com")
-	now = now.Add(serverLife - renewBefore + time.Hour)
+	h.now = h.now.Add(serverLife - renewBefore + time.Hour)
 	if read("iot.example.com").Equal(second) {
 		t.Error("a certificate about to end was kept")
 	}
@@ -121,6 +338,7 @@ func TestServerCertificate(t *testing.T) {
 
 func TestIssueDevice(t *testing.T) {
 	a := newAuthority(t)
+	trust := a.trust(t)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -128,17 +346,29 @@ func TestIssueDevice(t *testing.T) {
 	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
 	for name, key := range map[string]crypto.Signer{"P-256": ecKey(t, elliptic.P256()), "P-384": ecKey(t, elliptic.P384()), "RSA": rsaKey, "Ed25519": edKey} {
 		// What the request asks for must not matter.
-		leaf, err := a.IssueDevice(device, request(t, key, &x509.CertificateRequest{
+		r, err := ParseRequest(request(t, key, &x509.CertificateRequest{
 			Subject: pkix.Name{CommonName: "victim"}, DNSNames: []string{"postern.example.com"}, URIs: []*url.URL{{Scheme: "urn", Opaque: "postern:x:y"}},
 		}))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		issued, err := a.IssueDevice(device, r)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		chain, err := a.Chain(issued)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		leaf := chain[0]
 		if leaf.Subject.CommonName != string(device.ID) || len(leaf.URIs) != 1 || leaf.URIs[0].String() != "urn:postern:"+string(device.Domain)+":"+string(device.ID) || leaf.DNSNames != nil || leaf.IsCA {
 			t.Errorf("%s: it says %v, %v, %v", name, leaf.Subject, leaf.URIs, leaf.DNSNames)
 		}
-		if err := verify([]*x509.Certificate{leaf}, pool(a.Root), time.Now()); err != nil {
+		if _, err := verifyChain(chain, pool(a.Root()), time.Now()); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+		if id, ends, refused := trust.Vouch(chain[:1]); refused != "" || id != issued.ID || !ends.After(issued.NotAfter) || ends.After(issued.NotAfter.Add(time.Second)) {
+			t.Errorf("%s: vouched for %s until %s, %s", name, id, ends, refused)
 		}
 		if life := time.Until(leaf.NotAfter); life > DeviceLife || life < DeviceLife-time.Minute {
 			t.Errorf("%s: valid for %s", name, life)
@@ -167,7 +397,7 @@ func TestIssueRefuses(t *testing.T) {
 	for name, csr := range map[string][]byte{
 		"nothing":            nil,
 		"text":               []byte("please"),
-		"a certificate":      EncodePEM(a.Root),
+		"a certificate":      EncodePEM(a.Root()),
 		"two requests":       append(bytes.Clone(good), good...),
 		"damaged DER":        pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: block.Bytes[:40]}),
 		"a broken signature": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: tampered}),
@@ -175,24 +405,27 @@ func TestIssueRefuses(t *testing.T) {
 		"P-224":              request(t, ecKey(t, elliptic.P224()), &x509.CertificateRequest{}),
 	} {
 		var invalid *registry.InvalidError
-		if _, err := a.IssueDevice(device, csr); !errors.As(err, &invalid) || invalid.Field != "csr" {
+		if _, err := ParseRequest(csr); !errors.As(err, &invalid) || invalid.Field != "csr" {
 			t.Errorf("%s: got %v, want the request refused", name, err)
 		}
 	}
 }
 
-func FuzzIssueDevice(f *testing.F) {
+func FuzzParseRequest(f *testing.F) {
 	a := newAuthority(f)
 	f.Add(request(f, ecKey(f, elliptic.P256()), &x509.CertificateRequest{}))
 	f.Add([]byte("-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n"))
 	f.Fuzz(func(t *testing.T, csr []byte) {
-		leaf, err := a.IssueDevice(device, csr)
+		r, err := ParseRequest(csr)
 		var invalid *registry.InvalidError
-		switch {
-		case err == nil && leaf.Subject.CommonName != string(device.ID):
-			t.Errorf("a request named its own device: %v", leaf.Subject)
-		case err != nil && !errors.As(err, &invalid):
-			t.Errorf("got %v, want the request refused", err)
+		if err != nil {
+			if !errors.As(err, &invalid) {
+				t.Errorf("got %v, want the request refused", err)
+			}
+			return
+		}
+		if issued, err := a.IssueDevice(device, r); err != nil || issued.Subject != "CN="+string(device.ID) {
+			t.Errorf("a request that was taken: %v, %v", issued.Subject, err)
 		}
 	})
 }
@@ -200,13 +433,18 @@ func FuzzIssueDevice(f *testing.F) {
 // leaf signs a client certificate with changes.
 func (a *Authority) leaf(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
+	return leafOf(t, a.issuer().Certificate, a.issuer().Key, change)
+}
+
+func leafOf(t *testing.T, parent *x509.Certificate, signer crypto.Signer, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
 	key := ecKey(t, elliptic.P256())
 	template := &x509.Certificate{
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: "device"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 	change(template)
-	c, err := sign(template, a.Root, key.Public(), a.key)
+	c, err := sign(template, parent, key.Public(), signer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +453,7 @@ func (a *Authority) leaf(t *testing.T, change func(*x509.Certificate)) tls.Certi
 
 func TestHandshake(t *testing.T) {
 	a, stranger := newAuthority(t), newAuthority(t)
+	trust := a.trust(t)
 	dir := t.TempDir()
 	certPath, keyPath, err := a.ServerCertificate(dir, []string{"localhost"})
 	if err != nil {
@@ -243,8 +482,11 @@ func TestHandshake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var refused *UntrustedError
-			server := TLS{Certificate: pair, Roots: []*x509.Certificate{a.Root}, Require: test.require, Refused: func(e *UntrustedError) { refused = e }}.Config()
-			client := &tls.Config{RootCAs: pool(a.Root), ServerName: "localhost", Certificates: test.shown}
+			server := TLS{Certificate: pair, Trust: trust, Require: test.require, Refused: func(e *UntrustedError) { refused = e }}.Config()
+			client := &tls.Config{RootCAs: pool(a.Root()), ServerName: "localhost"}
+			if test.shown != nil { // whatever the server asks for
+				client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &test.shown[0], nil }
+			}
 			err := shake(t, server, client)
 			switch {
 			case test.want == "" && err != nil:
@@ -272,9 +514,11 @@ func TestResumedHandshakeIsVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	ahead := time.Duration(0)
-	server := TLS{Certificate: pair, Roots: []*x509.Certificate{a.Root}, Now: func() time.Time { return time.Now().Add(ahead) }}.Config()
+	trust := a.trust(t)
+	trust.now = func() time.Time { return time.Now().Add(ahead) }
+	server := TLS{Certificate: pair, Trust: trust}.Config()
 	client := &tls.Config{
-		RootCAs: pool(a.Root), ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(4),
+		RootCAs: pool(a.Root()), ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(4),
 		Certificates: []tls.Certificate{a.leaf(t, func(c *x509.Certificate) {})},
 	}
 	for range 2 {

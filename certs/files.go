@@ -9,20 +9,40 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/youmark/pkcs8"
 )
 
 // WriteKey keeps a private key as PKCS#8 PEM in a new file of mode 0600.
-func WriteKey(path string, key crypto.PrivateKey) error {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+func WriteKey(path string, key crypto.PrivateKey) error { return writeKey(path, key, "") }
+
+// writeKey is WriteKey, encrypted (PBES2, AES-256, PBKDF2) with a passphrase if
+// there is one, as openssl pkey reads it.
+func writeKey(path string, key crypto.PrivateKey, passphrase string) error {
+	block := &pem.Block{Type: "PRIVATE KEY"}
+	var err error
+	if passphrase == "" {
+		block.Bytes, err = x509.MarshalPKCS8PrivateKey(key)
+	} else {
+		block.Type = encryptedKey
+		block.Bytes, err = pkcs8.MarshalPrivateKey(key, []byte(passphrase), &pkcs8.Opts{
+			Cipher:  pkcs8.AES256CBC,
+			KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: 600_000, HMACHash: crypto.SHA256},
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("encode key for %s: %w", filepath.Base(path), err)
 	}
-	return writeNew(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+	return writeNew(path, pem.EncodeToMemory(block), 0o600)
 }
+
+const encryptedKey = "ENCRYPTED PRIVATE KEY"
 
 // ReadKey reads a private key that WriteKey or openssl wrote. It refuses a file
 // that others than its owner may read.
-func ReadKey(path string) (crypto.Signer, error) {
+func ReadKey(path string) (crypto.Signer, error) { return readKey(path, "") }
+
+func readKey(path, passphrase string) (crypto.Signer, error) {
 	data, err := ReadPrivate(path)
 	if err != nil {
 		return nil, err
@@ -37,6 +57,11 @@ func ReadKey(path string) (crypto.Signer, error) {
 		key, err = x509.ParseECPrivateKey(block.Bytes)
 	case "RSA PRIVATE KEY":
 		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case encryptedKey:
+		if passphrase == "" {
+			return nil, fmt.Errorf("the key %s has a passphrase: set POSTERN_CA_PASSPHRASE to it", path)
+		}
+		key, err = pkcs8.ParsePKCS8PrivateKey(block.Bytes, []byte(passphrase))
 	default:
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	}
@@ -52,14 +77,21 @@ func ReadKey(path string) (crypto.Signer, error) {
 
 // ReadPrivate reads a file that must be its owner's alone.
 func ReadPrivate(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+	if err := checkPrivate(path); err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others (mode %04o): run chmod 600 %s", path, mode, path)
-	}
 	return os.ReadFile(path)
+}
+
+func checkPrivate(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s can be read by others (mode %04o): run chmod 600 %s", path, mode, path)
+	}
+	return nil
 }
 
 // WritePrivate writes a new file that is its owner's alone. It is an error that

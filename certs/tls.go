@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-io/postern/registry"
@@ -12,51 +13,35 @@ import (
 // TLS is what a listener needs to know.
 type TLS struct {
 	Certificate tls.Certificate       // the server's own
-	Roots       []*x509.Certificate   // authorities whose device certificates are taken
+	Trust       *Trust                // whose device certificates are taken
 	Proxies     []*x509.Certificate   // authorities whose certificates prove a proxy, and never a device
 	Require     bool                  // a connection without a certificate is refused
-	Now         func() time.Time      // default time.Now
 	Refused     func(*UntrustedError) // called for every certificate refused; may be nil
 }
 
-// An UntrustedError says why a client certificate was refused.
-type UntrustedError struct {
-	Reason registry.Reason
-	Err    error
-}
-
-func (e *UntrustedError) Error() string { return string(e.Reason) + ": " + e.Err.Error() }
-func (e *UntrustedError) Unwrap() error { return e.Err }
-
 // Config returns the configuration of a TLS listener that asks for a client
 // certificate and lets a connection through only when the certificate, if one
-// was shown, is in its time, made for clients (EKU clientAuth) and chains to one
-// of the roots. The check runs in VerifyConnection and not in the handshake's
+// was shown, is good (Trust). The check runs in VerifyConnection and not in the handshake's
 // own verification, because that is skipped when a session is resumed.
 //
 // So on any connection of this configuration, PeerCertificates[0] is verified. With
 // Proxies it may be a proxy's: whoever takes certificates for devices asks first
 // (Signed).
 func (t TLS) Config() *tls.Config {
-	roots, proxies := Pool(t.Roots), Pool(t.Proxies)
-	now := t.Now
-	if now == nil {
-		now = time.Now
-	}
+	proxies, now := Pool(t.Proxies), t.Trust.now
 	ask := tls.RequestClientCert
 	if t.Require {
 		ask = tls.RequireAnyClientCert
 	}
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{t.Certificate},
 		ClientAuth:   ask,
-		ClientCAs:    roots, // named in the request, so that a browser offers what fits
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 {
 				return nil
 			}
-			err := verify(s.PeerCertificates, roots, now())
+			_, err := t.Trust.verify(s.PeerCertificates, now())
 			if err != nil && len(t.Proxies) > 0 && Signed(s.PeerCertificates, proxies, now()) {
 				return nil
 			}
@@ -68,6 +53,27 @@ func (t TLS) Config() *tls.Config {
 			}
 			return nil
 		},
+	}
+	config.GetConfigForClient = t.named(config)
+	return config
+}
+
+// named adds whose certificates are taken, which the request for one names so
+// that a client offers what fits. They change while the server runs.
+func (t TLS) named(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	type named struct {
+		by     *view
+		config *tls.Config
+	}
+	var last atomic.Pointer[named]
+	return func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		by, n := t.Trust.view.Load(), last.Load()
+		if n == nil || n.by != by {
+			n = &named{by, base.Clone()}
+			n.config.GetConfigForClient, n.config.ClientCAs = nil, by.anchors
+			last.Store(n)
+		}
+		return n.config, nil
 	}
 }
 
@@ -82,24 +88,28 @@ func Pool(roots []*x509.Certificate) *x509.CertPool {
 
 // Signed reports whether a client's chain leads to one of the roots at that time.
 func Signed(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) bool {
-	return len(chain) > 0 && verify(chain, roots, now) == nil
+	if len(chain) == 0 || len(chain) > maxChain {
+		return false
+	}
+	_, err := verifyChain(chain, roots, now)
+	return err == nil
 }
 
-func verify(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) *UntrustedError {
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) ([][]*x509.Certificate, *UntrustedError) {
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{
+	paths, err := chain[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: intermediates, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	var invalid x509.CertificateInvalidError
 	switch {
 	case err == nil:
-		return nil
+		return paths, nil
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return &UntrustedError{registry.ReasonCertificateExpired, err}
+		return nil, &UntrustedError{registry.ReasonCertificateExpired, err}
 	}
-	return &UntrustedError{registry.ReasonCertificateUntrusted, err}
+	return nil, &UntrustedError{registry.ReasonCertificateUntrusted, err}
 }

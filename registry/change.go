@@ -10,6 +10,9 @@ package registry
 //	Domain, Device          a device: its status, its secrets, its removal
 //	Domain, Channel         a channel: its status, route, storage, removal
 //	Domain, Device, Channel a connection: its rights, its removal
+//	Domain, Device, Certificate
+//	                        a certificate: its revocation, or its release
+//	Authority               an authority of ours that is new
 //	User                    a person: role, status, password, sessions
 //	Domain, User            a membership
 type Change struct {
@@ -17,6 +20,9 @@ type Change struct {
 	Device  DeviceID  `json:"device,omitempty"`
 	Channel ChannelID `json:"channel,omitempty"`
 	User    UserID    `json:"user,omitempty"`
+
+	Certificate CertificateID `json:"certificate,omitempty"`
+	Authority   AuthorityID   `json:"authority,omitempty"`
 
 	// Gone says that it was removed, and all that hung on it: an id may come
 	// back, because callers bring their own, and must not find what was known

@@ -143,13 +143,18 @@ func (r *Registry) RotateSecret(ctx context.Context, by UserID, domain DomainID,
 	return NewDevice{Device: d, Secret: secret}, nil
 }
 
-// DeleteDevice removes the device with its secrets and connections.
+// DeleteDevice removes the device with its secrets and connections, and revokes
+// its certificates.
 func (r *Registry) DeleteDevice(ctx context.Context, domain DomainID, id DeviceID) error {
 	return r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
 		if _, err := deviceIn(ctx, tx, domain, id); err != nil {
 			return nil, err
 		}
-		return []Change{{Domain: domain, Device: id, Gone: true}}, tx.DeleteDevice(ctx, id)
+		changes, err := r.cease(ctx, tx, domain, id)
+		if err != nil {
+			return nil, err
+		}
+		return append(changes, Change{Domain: domain, Device: id, Gone: true}), tx.DeleteDevice(ctx, id)
 	})
 }
 

@@ -119,7 +119,11 @@ func (r *Registry) UpdateDomain(ctx context.Context, by UserID, id DomainID, edi
 // stays.
 func (r *Registry) DeleteDomain(ctx context.Context, id DomainID) error {
 	return r.inDomain(ctx, id, func(tx Tx) ([]Change, error) {
-		return []Change{{Domain: id, Gone: true}}, tx.DeleteDomain(ctx, id)
+		changes, err := r.cease(ctx, tx, id, "")
+		if err != nil {
+			return nil, err
+		}
+		return append(changes, Change{Domain: id, Gone: true}), tx.DeleteDomain(ctx, id)
 	})
 }
 

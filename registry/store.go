@@ -29,6 +29,8 @@ type Reader interface {
 	UserReader
 	MembershipReader
 	IdentityReader
+	CertificateReader
+	AuthorityReader
 }
 
 // A Tx is one transaction.
@@ -43,6 +45,8 @@ type Tx interface {
 	IdentityWriter
 	SessionRevoker
 	APIKeyWriter
+	CertificateWriter
+	AuthorityWriter
 	Purger
 
 	// Lock waits until this transaction alone holds the named lock, on every
@@ -57,6 +61,9 @@ type LockName string
 const (
 	lockOwners LockName = "owners" // how many enabled owners there are
 	lockRoutes LockName = "routes" // ids and routes of domains share one name space
+
+	lockAuthority LockName = "authority" // one authority signs
+	lockLists     LockName = "lists"     // lists of what was revoked are numbered
 )
 
 // A DomainReader reads domains.
@@ -203,6 +210,47 @@ type APIKeyWriter interface {
 	// RevokeAPIKey ends one key of the user; ErrNotFound when the user has no
 	// such key, or it is revoked already.
 	RevokeAPIKey(ctx context.Context, user UserID, id APIKeyID, at time.Time) error
+}
+
+// A CertificateReader reads the records of certificates.
+type CertificateReader interface {
+	Certificate(ctx context.Context, id CertificateID) (Certificate, error)
+	CertificateBySerial(ctx context.Context, authority AuthorityID, serial string) (Certificate, error)
+	Certificates(ctx context.Context, q CertificateQuery) (List[Certificate], error)
+}
+
+// A CertificateWriter changes them.
+type CertificateWriter interface {
+	// CertificateFor returns the newest certificate of the device from that
+	// request that is neither revoked nor ended at now.
+	CertificateFor(ctx context.Context, device DeviceID, request string, now time.Time) (Certificate, error)
+	// GoodCertificates returns the certificates of a device, or with an empty
+	// one of all devices of the domain, that are neither revoked for good nor
+	// ended at now.
+	GoodCertificates(ctx context.Context, domain DomainID, device DeviceID, now time.Time) ([]Certificate, error)
+	InsertCertificate(ctx context.Context, c Certificate) error
+	// UpdateRevocation writes RevokedAt and Reason, and counts it with the
+	// authority.
+	UpdateRevocation(ctx context.Context, c Certificate) error
+}
+
+// An AuthorityReader reads our authorities and their lists.
+type AuthorityReader interface {
+	Authority(ctx context.Context, id AuthorityID) (Authority, error)
+	// Authorities returns the one that signs first, then the newest.
+	Authorities(ctx context.Context) ([]Authority, error)
+	// LastRevocationList returns the list that was signed last.
+	LastRevocationList(ctx context.Context, id AuthorityID) (RevocationList, error)
+	// Revocations returns what of the authority is revoked and did not end
+	// before the given time, by serial number.
+	Revocations(ctx context.Context, id AuthorityID, endedAfter time.Time) ([]Revocation, error)
+}
+
+// An AuthorityWriter changes them.
+type AuthorityWriter interface {
+	InsertAuthority(ctx context.Context, a Authority) error
+	RetireAuthorities(ctx context.Context, at time.Time) error
+	PutRevocationList(ctx context.Context, l RevocationList) error
 }
 
 // A Purger removes what has had its time.

@@ -21,6 +21,7 @@ import (
 type PKI struct {
 	ca, stranger issuer
 	server       tls.Certificate
+	trust        *certs.Trust
 }
 
 type issuer struct {
@@ -28,9 +29,11 @@ type issuer struct {
 	key  crypto.Signer
 }
 
-func newPKI(t testing.TB) *PKI {
+func newPKI(t testing.TB, now func() time.Time) *PKI {
 	t.Helper()
 	p := &PKI{ca: newIssuer(t, "Postern test"), stranger: newIssuer(t, "somebody else")}
+	p.trust = certs.NewTrust(nil, now)
+	p.trust.SetAnchors([]*x509.Certificate{p.ca.cert})
 	p.server = p.ca.issue(t, &x509.Certificate{
 		Subject: pkix.Name{CommonName: "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
@@ -113,8 +116,15 @@ func (p *PKI) client() *tls.Config {
 	return &tls.Config{RootCAs: roots, ServerName: "localhost"}
 }
 
-func (p *PKI) listen(l net.Listener, require bool, now func() time.Time) net.Listener {
-	return tls.NewListener(l, certs.TLS{
-		Certificate: p.server, Roots: []*x509.Certificate{p.ca.cert}, Require: require, Now: now,
-	}.Config())
+// Server returns the configuration of a TLS listener as the doors have it.
+func (p *PKI) Server(require bool) *tls.Config {
+	return certs.TLS{Certificate: p.server, Trust: p.trust, Require: require}.Config()
+}
+
+// Bare returns the same as crypto/tls alone does it, to compare with.
+func (p *PKI) Bare() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{p.server},
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: certs.Pool([]*x509.Certificate{p.ca.cert}),
+	}
 }

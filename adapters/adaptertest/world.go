@@ -2,6 +2,7 @@ package adaptertest
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"sync"
@@ -96,7 +97,8 @@ func NewLaptop(t testing.TB) *World {
 
 func newWorld(t testing.TB, x509 bool, openBus func(*World, testing.TB, context.Context)) *World {
 	t.Helper()
-	w := &World{Clock: &Clock{}, PKI: newPKI(t), X509: x509, outside: make(chan *nats.Msg, 1<<16)}
+	clock := &Clock{}
+	w := &World{Clock: clock, PKI: newPKI(t, clock.Now), X509: x509, outside: make(chan *nats.Msg, 1<<16)}
 	w.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -116,7 +118,7 @@ func newWorld(t testing.TB, x509 bool, openBus func(*World, testing.TB, context.
 	must(t, err)
 	w.Registry = &registry.Registry{Store: st, Hasher: hasher, Now: w.Clock.Now, NewID: uuid.NewString}
 	w.Gateway = &adapters.Gateway{
-		Devices:  authn.NewDevices(authn.Config{Find: finder{st}, Hasher: hasher, RequireCertificate: x509, Now: w.Clock.Now}),
+		Devices:  authn.NewDevices(authn.Config{Find: finder{st}, Hasher: hasher, Voucher: w.PKI.trust, RequireCertificate: x509, Now: w.Clock.Now}),
 		Channels: authz.NewChannels(st, 0),
 		Bus:      w.Bus,
 		Log:      slog.New(slog.DiscardHandler), // refusals are what we are here for
@@ -234,7 +236,7 @@ func (w *World) Serve(t testing.TB, door Door, secure bool) Wire {
 	at := Wire{Addr: l.Addr().String()}
 	if secure {
 		at.TLS = w.PKI.client()
-		l = w.PKI.listen(l, w.X509, w.Clock.Now)
+		l = tls.NewListener(l, w.PKI.Server(w.X509))
 	}
 	door.Serve(t, w, l)
 	return at

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -117,6 +118,26 @@ func (s *site) Complete(ctx context.Context, token string, owner authn.NewUser) 
 	return s.api.Users.Register(ctx, "", owner)
 }
 
+// certificate issues one to the client, while there is one, and returns its
+// fingerprint.
+func (s *site) certificate() string {
+	s.t.Helper()
+	_, request, err := certs.MakeKey()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := s.api.Registry.IssueCertificate(s.t.Context(), "", s.domain.ID, s.client.ID, request.Fingerprint, func(d registry.Device) (registry.Certificate, error) {
+		return s.api.Certs.IssueDevice(d, request)
+	})
+	if errors.Is(err, registry.ErrNotFound) {
+		return string(bytes.Repeat([]byte("0"), 64))
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(c.ID)
+}
+
 // signingRequest is the CSR of a new key, in PEM.
 func signingRequest(t testing.TB) string {
 	t.Helper()
@@ -173,7 +194,7 @@ func newSiteOn(t testing.TB, url string) *site {
 	s.client = s.newClient()
 	s.channel = s.newChannel()
 	s.api.Live = live{s.client.ID}
-	if s.api.Certs, err = certs.Open(t.TempDir(), time.Now); err != nil {
+	if s.api.Certs, err = certs.Open(t.Context(), certs.Config{Dir: t.TempDir(), Keeper: s.api.Registry, Key: make([]byte, 32), Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -78,6 +78,8 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 			r.path = "/users/search"
 		case op.id == "inviteUser":
 			s.do("PATCH", "/users/"+string(s.users["viewer"].ID)+"/secret", s.owner, object{"new_secret": goodPassword})
+		case op.id == "releaseCertificate": // revoked for good
+			s.do("POST", strings.Replace(r.path, "release", "revoke", 1), s.owner, nil)
 		case op.RequestBody != nil:
 			r.body = "{"
 		default:

@@ -146,14 +146,20 @@ func (s *site) good() map[string]func() request {
 			return request{domain + "/members/" + string(s.users["viewer"].ID), s.owner, nil}
 		},
 
-		"createClient":          as(d+"/clients", m{"name": "p", "credentials": m{"identity": "SN1", "secret": "brought-by-caller"}, "status": "disabled"}),
-		"createClients":         as(d+"/clients/bulk", []m{{"name": "a"}, {"credentials": m{}}}),
-		"listClients":           as(d+"/clients?channel="+string(s.channel.ID)+"&connection_type=Publish", nil),
-		"viewClient":            as(client, nil),
-		"updateClient":          as(client, m{"name": "q", "credentials": m{"identity": "x"}}),
-		"updateClientTags":      as(client+"/tags", m{"tags": []string{"a"}}),
-		"rotateSecret":          as(client+"/secret", nil),
-		"issueCertificate":      as(client+"/certs", m{"csr": signingRequest(s.t)}),
+		"createClient":     as(d+"/clients", m{"name": "p", "credentials": m{"identity": "SN1", "secret": "brought-by-caller"}, "status": "disabled"}),
+		"createClients":    as(d+"/clients/bulk", []m{{"name": "a"}, {"credentials": m{}}}),
+		"listClients":      as(d+"/clients?channel="+string(s.channel.ID)+"&connection_type=Publish", nil),
+		"viewClient":       as(client, nil),
+		"updateClient":     as(client, m{"name": "q", "credentials": m{"identity": "x"}}),
+		"updateClientTags": as(client+"/tags", m{"tags": []string{"a"}}),
+		"rotateSecret":     as(client+"/secret", nil),
+		"issueCertificate": as(client+"/certs", m{"csr": signingRequest(s.t)}),
+		"listCertificates": as(d+"/certs?client="+string(s.client.ID)+"&status=valid&expires_before=2999-01-01T00:00:00Z", nil),
+		"viewCertificate":  func() request { return request{d + "/certs/" + s.certificate(), s.owner, nil} },
+		"revokeCertificate": func() request {
+			return request{d + "/certs/" + s.certificate() + "/revoke", s.owner, m{"reason": "keyCompromise"}}
+		},
+		"releaseCertificate":    func() request { return request{d + "/certs/" + s.certificate() + "/release", s.owner, nil} },
 		"enableClient":          as(client+"/enable", nil),
 		"disableClient":         as(client+"/disable", nil),
 		"deleteClient":          as(client, nil),

@@ -18,6 +18,7 @@ import (
 	"github.com/postern-io/postern/authn"
 	"github.com/postern-io/postern/authn/factor"
 	"github.com/postern-io/postern/authz"
+	"github.com/postern-io/postern/certs"
 	"github.com/postern-io/postern/registry"
 )
 
@@ -45,11 +46,12 @@ type Explainer interface {
 	Explain(ctx context.Context, q adapters.Question) (adapters.Explanation, error)
 }
 
-// An Issuer signs certificates of devices. A request that will not do is a
-// *registry.InvalidError.
+// An Issuer signs certificates of devices.
 type Issuer interface {
-	IssueDevice(d registry.Device, request []byte) (*x509.Certificate, error)
-	Chain() []*x509.Certificate // the authority's own, the signer first
+	IssueDevice(d registry.Device, request certs.Request) (registry.Certificate, error)
+	// Chain is the certificate with the issuing authority behind it.
+	Chain(c registry.Certificate) ([]*x509.Certificate, error)
+	Root() *x509.Certificate
 }
 
 // A SetUpper makes the first owner for whoever holds the one-time token. A

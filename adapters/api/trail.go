@@ -27,6 +27,10 @@ var words = map[string]string{
 	"POST /setup":                      "setup",
 	"POST /users/identities/unlink":    "identity.unlink",
 
+	"POST /{domain}/clients/{client}/certs":      "certificate.issue",
+	"POST /{domain}/certs/{certificate}/revoke":  "certificate.revoke",
+	"POST /{domain}/certs/{certificate}/release": "certificate.release",
+
 	"POST /users/factors/totp":     "factor.totp.begin",
 	"POST /users/factors/passkeys": "factor.passkey.begin",
 }

@@ -7,6 +7,30 @@ import (
 	"time"
 )
 
+// Defines values for CertificateStatus.
+const (
+	CertificateStatusExpired CertificateStatus = "expired"
+	CertificateStatusHeld    CertificateStatus = "held"
+	CertificateStatusRevoked CertificateStatus = "revoked"
+	CertificateStatusValid   CertificateStatus = "valid"
+)
+
+// Valid indicates whether the value is a known member of the CertificateStatus enum.
+func (e CertificateStatus) Valid() bool {
+	switch e {
+	case CertificateStatusExpired:
+		return true
+	case CertificateStatusHeld:
+		return true
+	case CertificateStatusRevoked:
+		return true
+	case CertificateStatusValid:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ErrorError.
 const (
 	ErrorErrorAPIResourceError              ErrorError = "api_resource_error"
@@ -115,6 +139,45 @@ func (e QuestionAction) Valid() bool {
 	case Publish:
 		return true
 	case Subscribe:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RevocationReason.
+const (
+	AACompromise         RevocationReason = "aACompromise"
+	AffiliationChanged   RevocationReason = "affiliationChanged"
+	CACompromise         RevocationReason = "cACompromise"
+	CertificateHold      RevocationReason = "certificateHold"
+	CessationOfOperation RevocationReason = "cessationOfOperation"
+	KeyCompromise        RevocationReason = "keyCompromise"
+	PrivilegeWithdrawn   RevocationReason = "privilegeWithdrawn"
+	Superseded           RevocationReason = "superseded"
+	Unspecified          RevocationReason = "unspecified"
+)
+
+// Valid indicates whether the value is a known member of the RevocationReason enum.
+func (e RevocationReason) Valid() bool {
+	switch e {
+	case AACompromise:
+		return true
+	case AffiliationChanged:
+		return true
+	case CACompromise:
+		return true
+	case CertificateHold:
+		return true
+	case CessationOfOperation:
+		return true
+	case KeyCompromise:
+		return true
+	case PrivilegeWithdrawn:
+		return true
+	case Superseded:
+		return true
+	case Unspecified:
 		return true
 	default:
 		return false
@@ -430,6 +493,30 @@ func (e EndSessionsParamsKeep) Valid() bool {
 	}
 }
 
+// Defines values for ListCertificatesParamsStatus.
+const (
+	ListCertificatesParamsStatusExpired ListCertificatesParamsStatus = "expired"
+	ListCertificatesParamsStatusHeld    ListCertificatesParamsStatus = "held"
+	ListCertificatesParamsStatusRevoked ListCertificatesParamsStatus = "revoked"
+	ListCertificatesParamsStatusValid   ListCertificatesParamsStatus = "valid"
+)
+
+// Valid indicates whether the value is a known member of the ListCertificatesParamsStatus enum.
+func (e ListCertificatesParamsStatus) Valid() bool {
+	switch e {
+	case ListCertificatesParamsStatusExpired:
+		return true
+	case ListCertificatesParamsStatusHeld:
+		return true
+	case ListCertificatesParamsStatusRevoked:
+		return true
+	case ListCertificatesParamsStatusValid:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListChannelsParamsOrder.
 const (
 	ListChannelsParamsOrderCreatedAt ListChannelsParamsOrder = "created_at"
@@ -647,21 +734,60 @@ type AuditPage struct {
 
 // Certificate defines model for Certificate.
 type Certificate struct {
-	// Ca The authority that signed it, PEM.
+	// Ca The root above it, PEM.
 	Ca string `json:"ca"`
 
-	// Certificate PEM
+	// Certificate PEM, with the issuing authority behind it
 	Certificate string    `json:"certificate"`
+	ClientID    string    `json:"client_id"`
+	CreatedAt   time.Time `json:"created_at"`
+	CreatedBy   string    `json:"created_by,omitempty"`
 	ExpiresAt   time.Time `json:"expires_at"`
 
+	// ID SHA-256 fingerprint, hexadecimal
+	ID string `json:"id"`
+
+	// KeyType such as ECDSA P-256
+	KeyType   string     `json:"key_type"`
+	LastUsed  *time.Time `json:"last_used,omitempty"`
+	NotBefore time.Time  `json:"not_before"`
+
+	// Pkcs12 Base64 of the PKCS#12 file; only where it was made here, once
+	Pkcs12 string `json:"pkcs12,omitempty"`
+
+	// PrivateKey PKCS#8 in PEM; only where it was made here, once
+	PrivateKey string `json:"private_key,omitempty"`
+
+	// Reason RFC 5280 §5.3.1
+	Reason    string     `json:"reason,omitempty"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+
 	// SerialNumber hexadecimal
-	SerialNumber string `json:"serial_number"`
+	SerialNumber string            `json:"serial_number"`
+	Status       CertificateStatus `json:"status"`
+
+	// Subject RFC 2253
+	Subject string `json:"subject"`
+}
+
+// CertificateStatus defines model for Certificate.Status.
+type CertificateStatus string
+
+// CertificatePage defines model for CertificatePage.
+type CertificatePage struct {
+	Certs  []Certificate `json:"certs"`
+	Limit  int           `json:"limit"`
+	Offset int           `json:"offset"`
+	Total  int           `json:"total"`
 }
 
 // CertificateRequest defines model for CertificateRequest.
 type CertificateRequest struct {
-	// Csr PKCS#10 in PEM; the key is ECDSA, Ed25519 or RSA of 2048 to 4096 bits.
-	Csr string `json:"csr"`
+	// Csr PKCS#10 in PEM; the key is ECDSA, Ed25519 or RSA of 2048 to 4096 bits. Empty: an ECDSA key on P-256 is made.
+	Csr string `json:"csr,omitempty"`
+
+	// Password Of a PKCS#12 file that the key made here is returned in; empty: PEM.
+	Password string `json:"password,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -1172,6 +1298,15 @@ type ResetRequest struct {
 	Email string `json:"email"`
 }
 
+// Revocation defines model for Revocation.
+type Revocation struct {
+	// Reason RFC 5280 §5.3.1; certificateHold can be released again
+	Reason RevocationReason `json:"reason,omitempty"`
+}
+
+// RevocationReason RFC 5280 §5.3.1; certificateHold can be released again
+type RevocationReason string
+
 // Role Empty for none.
 type Role string
 
@@ -1389,6 +1524,9 @@ type WebAuthn map[string]interface{}
 
 // AppKey defines model for app_key.
 type AppKey = string
+
+// PathCertificate defines model for path_certificate.
+type PathCertificate = string
 
 // PathChannel defines model for path_channel.
 type PathChannel = string
@@ -1665,6 +1803,23 @@ type EndSessionParams struct {
 	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
 }
 
+// ListCertificatesParams defines parameters for ListCertificates.
+type ListCertificatesParams struct {
+	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Client Of this client
+	Client string `form:"client,omitempty" json:"client,omitempty"`
+
+	// ID The one of this SHA-256 fingerprint
+	ID            string                       `form:"id,omitempty" json:"id,omitempty"`
+	Status        ListCertificatesParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+	ExpiresBefore time.Time                    `form:"expires_before,omitempty" json:"expires_before,omitempty"`
+}
+
+// ListCertificatesParamsStatus defines parameters for ListCertificates.
+type ListCertificatesParamsStatus string
+
 // ListChannelsParams defines parameters for ListChannels.
 type ListChannelsParams struct {
 	Offset QueryOffset              `form:"offset,omitempty" json:"offset,omitempty"`
@@ -1824,6 +1979,9 @@ type UpdateUserTagsJSONRequestBody = TagsChange
 
 // UpdateUserUsernameJSONRequestBody defines body for UpdateUserUsername for application/json ContentType.
 type UpdateUserUsernameJSONRequestBody = UsernameChange
+
+// RevokeCertificateJSONRequestBody defines body for RevokeCertificate for application/json ContentType.
+type RevokeCertificateJSONRequestBody = Revocation
 
 // CreateChannelJSONRequestBody defines body for CreateChannel for application/json ContentType.
 type CreateChannelJSONRequestBody = NewChannel

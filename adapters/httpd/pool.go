@@ -47,7 +47,7 @@ const (
 // shownBy reports what r shows, and whether that is all of it.
 func shownBy(r *http.Request, e Evidence) (shown, bool) {
 	headers := r.Header["Authorization"]
-	if len(headers) != 1 || r.URL.RawQuery != "" || e.Certificate != nil {
+	if len(headers) != 1 || r.URL.RawQuery != "" || len(e.Chain) > 0 {
 		return shown{}, false
 	}
 	return shown{headers[0], e.Remote}, true

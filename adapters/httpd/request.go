@@ -58,13 +58,13 @@ type Evidence struct {
 func ReadEvidence(r *http.Request, via string, query bool) Evidence {
 	e := Evidence{Credential: authn.Credential{Via: via, Remote: remote(r)}}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		e.Certificate = r.TLS.PeerCertificates[0]
+		e.Chain = r.TLS.PeerCertificates
 	}
 	headers := r.Header["Authorization"]
 	for _, header := range headers {
 		e.showHeader(r, header)
 	}
-	if len(headers) > 1 || e.Bearer != "" && e.Certificate != nil {
+	if len(headers) > 1 || e.Bearer != "" && len(e.Chain) > 0 {
 		e.ShowConflict()
 	}
 	e.showQuery(r.URL.RawQuery, query)

@@ -91,7 +91,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) (uint64, error) {
 		return 0, errMethod
 	}
 	evidence := ReadEvidence(r, via, false)
-	if evidence.Bearer != "" && evidence.Certificate == nil {
+	if evidence.Bearer != "" && len(evidence.Chain) == 0 {
 		return s.servePerson(w, r, evidence)
 	}
 	session, release, err := s.session(r, evidence)

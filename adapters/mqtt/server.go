@@ -221,9 +221,7 @@ func (c *conn) handshake() error {
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	if certs := t.ConnectionState().PeerCertificates; len(certs) > 0 {
-		c.credential.Certificate = certs[0]
-	}
+	c.credential.Chain = t.ConnectionState().PeerCertificates
 	return nil
 }
 

@@ -34,6 +34,7 @@ type Config struct {
 	TLSNames        []string
 	ClientCA        string
 	SecretKey       string
+	CAPassphrase    string
 
 	NATSURL        string
 	NATSCreds      string
@@ -86,6 +87,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` of its key")
 	f.StringSliceVar(&c.TLSNames, "tls-names", nil, "`names` and addresses, beside localhost and the host name, in the certificate that Postern makes")
 	f.StringVar(&c.ClientCA, "client-ca", "", "PEM `file` of authorities whose device certificates are taken beside those of Postern's own CA")
+	f.StringVar(&c.CAPassphrase, "ca-passphrase", "", "`passphrase` that seals the keys of Postern's own CA, from its first start on, the same on every node; empty: secret-key alone seals them")
 	f.StringVar(&c.SecretKey, "secret-key", "", "`key` for the hashes of device secrets, 64 hexadecimal digits, the same on every node; empty: secret.key in the data directory")
 
 	f.StringVar(&c.NATSURL, "nats-url", "", "`URL` of a NATS with JetStream; empty: the embedded one")
@@ -179,7 +181,7 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 }
 
 // secretFlags are never shown.
-var secretFlags = map[string]bool{"secret-key": true, "owner-password": true, "database-url": true, "nats-url": true, "mail-password": true}
+var secretFlags = map[string]bool{"secret-key": true, "ca-passphrase": true, "owner-password": true, "database-url": true, "nats-url": true, "mail-password": true}
 
 func shown(flag, value string) string {
 	if secretFlags[flag] || slices.Contains(providerSecrets, flag) {

@@ -122,7 +122,7 @@ func TestServeStartsAgainOnItsData(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			keys[i] = string(key) + h.ca.Root.SerialNumber.String() + h.users.Tokens.JWKS()[0].ID
+			keys[i] = string(key) + h.ca.Root().SerialNumber.String() + h.users.Tokens.JWKS()[0].ID
 		})
 		stop()
 		if err != nil {

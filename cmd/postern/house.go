@@ -44,8 +44,10 @@ type house struct {
 	nodes    *adapters.Nodes
 	persons  *adapters.Persons
 	ca       *certs.Authority
-	tls      *tls.Config // for HTTPS: asks for a certificate
-	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
+	trust    *certs.Trust
+	anchors  []*x509.Certificate // of POSTERN_CLIENT_CA
+	tls      *tls.Config         // for HTTPS: asks for a certificate
+	mqttTLS  *tls.Config         // for MQTTS: requires one with AUTH=x509
 	notices  *notices
 	mail     *mail.Mailer // nil: no mail is sent
 	setUp    *setUp
@@ -75,12 +77,6 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err != nil {
 		return h, err
 	}
-	if h.ca, err = certs.Open(c.DataDir, time.Now); err != nil {
-		return h, err
-	}
-	if err := h.transport(c); err != nil {
-		return h, err
-	}
 	if h.store, err = store.Open(ctx, databaseURL(c)); err != nil {
 		return h, err
 	}
@@ -104,7 +100,19 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		return h, err
 	}
 
-	h.registry = &registry.Registry{Store: h.store, Hasher: hasher, Now: time.Now, NewID: uuid.NewString, OnChange: h.notices.announce}
+	h.registry = &registry.Registry{Store: h.store, Hasher: hasher, Now: time.Now, NewID: uuid.NewString}
+	if h.ca, err = certs.Open(ctx, certs.Config{
+		Dir: c.DataDir, Keeper: h.registry, Key: key, Passphrase: c.CAPassphrase, Now: time.Now,
+	}); err != nil {
+		return h, err
+	}
+	h.trust = certs.NewTrust(h.store, time.Now)
+	if err := h.trust.Load(ctx); err != nil {
+		return h, err
+	}
+	if err := h.transport(c); err != nil {
+		return h, err
+	}
 	h.people = &authz.People{Find: h.store}
 	keys, err := tokenKeys(c.DataDir, key)
 	if err != nil {
@@ -129,7 +137,7 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		return h, err
 	}
 	h.devices = authn.NewDevices(authn.Config{
-		Find: h.store, Hasher: hasher, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509",
+		Find: h.store, Hasher: hasher, Voucher: h.trust, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509",
 		Limits: authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst},
 	})
 	channels := authz.NewChannels(h.store, 2*c.CacheSize)
@@ -140,6 +148,7 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	}
 	h.gateway.Metrics = adapters.NewMetrics(h.metrics, h.gateway)
 	h.nodes = &adapters.Nodes{Gateway: h.gateway, Bus: h.bus, Log: log}
+	h.registry.OnChange = h.notices.announce
 	if err := errors.Join(h.notices.listen(ctx), h.nodes.Join()); err != nil {
 		return h, err
 	}
@@ -173,20 +182,21 @@ func (h *house) transport(c *Config) error {
 	if err != nil {
 		return fmt.Errorf("load the server certificate: %w", err)
 	}
-	roots := []*x509.Certificate{h.ca.Root}
 	if c.ClientCA != "" {
-		more, err := certs.ReadCertificates(c.ClientCA)
-		if err != nil {
+		if h.anchors, err = certs.ReadCertificates(c.ClientCA); err != nil {
 			return err
 		}
-		roots = append(roots, more...)
+	}
+	anchors, err := h.trustOurs()
+	if err != nil {
+		return err
 	}
 	if c.People.Header.ProxyCA != "" {
 		if h.proxies, err = certs.ReadCertificates(c.People.Header.ProxyCA); err != nil {
 			return err
 		}
 		for _, p := range h.proxies {
-			if slices.ContainsFunc(roots, p.Equal) {
+			if slices.ContainsFunc(anchors, p.Equal) {
 				return &usageError{fmt.Errorf("%s must not hold an authority of device certificates: every device would be a proxy", envName("auth-header-proxy-client-ca"))}
 			}
 		}
@@ -197,10 +207,22 @@ func (h *house) transport(c *Config) error {
 			h.log.Info("certificate refused", "adapter", via, "reason", err.Reason, "err", err.Err)
 		}
 	}
-	h.tls = certs.TLS{Certificate: pair, Roots: roots, Proxies: h.proxies, Refused: refused("http")}.Config()
+	h.tls = certs.TLS{Certificate: pair, Trust: h.trust, Proxies: h.proxies, Refused: refused("http")}.Config()
 	h.tls.NextProtos = []string{"http/1.1"}
-	h.mqttTLS = certs.TLS{Certificate: pair, Roots: roots, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
+	h.mqttTLS = certs.TLS{Certificate: pair, Trust: h.trust, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
 	return nil
+}
+
+// trustOurs takes certificates of our authorities as they are now, and of those
+// in POSTERN_CLIENT_CA.
+func (h *house) trustOurs() ([]*x509.Certificate, error) {
+	anchors, err := h.ca.Anchors()
+	if err != nil {
+		return nil, err
+	}
+	anchors = append(anchors, h.anchors...)
+	h.trust.SetAnchors(anchors)
+	return anchors, nil
 }
 
 // close ends what build began, the store last.

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
-
-	"github.com/postern-io/postern/registry"
 )
 
 const (
@@ -33,19 +33,19 @@ func (h *house) recordUse(ctx context.Context) error {
 }
 
 func (h *house) flushUse(ctx context.Context) error {
-	used := h.devices.TakeUsed()
-	ids := make([]registry.SecretID, 0, len(used))
-	var latest time.Time
-	for id, at := range used {
-		ids = append(ids, id)
-		if at.After(latest) {
-			latest = at
-		}
-	}
-	if len(ids) == 0 {
+	return errors.Join(
+		touch(ctx, h.devices.TakeUsed(), h.store.TouchSecret),
+		touch(ctx, h.devices.TakeUsedCertificates(), h.store.TouchCertificates),
+	)
+}
+
+// touch writes down that all were used at the time of the latest.
+func touch[K comparable](ctx context.Context, used map[K]time.Time, write func(context.Context, []K, time.Time) error) error {
+	if len(used) == 0 {
 		return nil
 	}
-	return h.store.TouchSecret(ctx, ids, latest)
+	latest := slices.MaxFunc(slices.Collect(maps.Values(used)), time.Time.Compare)
+	return write(ctx, slices.Collect(maps.Keys(used)), latest)
 }
 
 // every calls do now and then until ctx ends.

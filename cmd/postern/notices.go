@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,11 @@ const (
 	maxNotice = 1000
 	// announceTimeout bounds how long an API call waits for the bus.
 	announceTimeout = 2 * time.Second
+	// readTimeout bounds the look at the database that a notice causes, and
+	// learnAgain how long after one that failed, or how often anyway, all that
+	// is revoked is read again.
+	readTimeout = 5 * time.Second
+	learnAgain  = time.Minute
 )
 
 // notices carries what the registry changed to the caches and sessions of every
@@ -90,8 +96,36 @@ func (n *notices) send(ctx context.Context, what notice) error {
 func (n *notices) apply(ctx context.Context, changes []registry.Change) {
 	for _, c := range changes {
 		n.house.users.Changed(c)
+		n.certificate(ctx, c)
 	}
 	n.house.gateway.Changed(ctx, changes)
+}
+
+// certificate takes the notice of a certificate or an authority, before the
+// sessions are looked at. What cannot be read now is read when the worker looks
+// at everything again.
+func (n *notices) certificate(ctx context.Context, c registry.Change) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var err error
+	switch {
+	case c.Certificate != "":
+		err = n.house.trust.Changed(ctx, c.Certificate)
+	case c.Authority != "":
+		err = n.authorities(ctx)
+	}
+	if err != nil {
+		n.house.log.Warn("what changed could not be read; trying again", "err", err)
+		n.lost()
+	}
+}
+
+func (n *notices) authorities(ctx context.Context) error {
+	if err := n.house.ca.Reload(ctx); err != nil {
+		return err
+	}
+	_, err := n.house.trustOurs()
+	return err
 }
 
 func (n *notices) heard(data []byte) {
@@ -120,12 +154,17 @@ func (n *notices) lost() {
 
 func (n *notices) catchUp(ctx context.Context) {
 	defer close(n.done)
+	tick := time.NewTicker(learnAgain)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-tick.C: // a notice may have been lost without a trace
+			n.learn(ctx)
 		case <-n.all:
 			n.house.log.Warn("change notices may have been lost: looking at everything again")
+			n.learn(ctx)
 			n.house.users.ChangedAll()
 			n.house.gateway.ChangedAll(ctx)
 			if n.unsent.CompareAndSwap(true, false) {
@@ -134,5 +173,13 @@ func (n *notices) catchUp(ctx context.Context) {
 				}
 			}
 		}
+	}
+}
+
+// learn reads our authorities, and all that is revoked, again. While the
+// database is away what was known stays.
+func (n *notices) learn(ctx context.Context) {
+	if err := errors.Join(n.authorities(ctx), n.house.trust.Load(ctx)); err != nil && ctx.Err() == nil {
+		n.house.log.Warn("what is revoked could not be read; next try in a minute", "err", err)
 	}
 }
