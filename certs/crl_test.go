@@ -125,3 +125,21 @@ func TestRevocationListRefuses(t *testing.T) {
 		t.Error("an authority that may not sign lists signed one")
 	}
 }
+
+func TestRootList(t *testing.T) {
+	i, rootKey := certstest.NewIssuerAndRoot(t, nil)
+	raw, err := certs.RootList(i.Root, rootKey, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := x509.ParseRevocationList(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.CheckSignatureFrom(i.Root); err != nil || len(l.RevokedCertificateEntries) != 0 || l.Number.Int64() != now.Unix() {
+		t.Errorf("got %v, number %v, %d lines", err, l.Number, len(l.RevokedCertificateEntries))
+	}
+	if life := l.NextUpdate.Sub(now); life < 364*24*time.Hour {
+		t.Errorf("it is good for %v", life)
+	}
+}

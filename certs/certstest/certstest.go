@@ -22,6 +22,13 @@ import (
 // P-256) under a root of its own. Both are valid for a day, since an hour ago.
 func NewIssuer(t testing.TB, key crypto.Signer) *certs.Issuer {
 	t.Helper()
+	i, _ := NewIssuerAndRoot(t, key)
+	return i
+}
+
+// NewIssuerAndRoot returns the root's key too.
+func NewIssuerAndRoot(t testing.TB, key crypto.Signer) (*certs.Issuer, crypto.Signer) {
+	t.Helper()
 	if key == nil {
 		key = NewKey(t)
 	}
@@ -38,7 +45,7 @@ func NewIssuer(t testing.TB, key crypto.Signer) *certs.Issuer {
 	root := Sign(t, own, own, rootKey.Public(), rootKey)
 	issuing := template("test issuing", 2, 0)
 	c := Sign(t, issuing, root, key.Public(), rootKey)
-	return &certs.Issuer{ID: registry.AuthorityID(registry.Fingerprint(c)), Certificate: c, Root: root, Key: key}
+	return &certs.Issuer{ID: registry.AuthorityID(registry.Fingerprint(c)), Certificate: c, Root: root, Key: key}, rootKey
 }
 
 // NewKey returns a new key on P-256.
