@@ -36,6 +36,8 @@ const (
 	maxNonce = 128
 	// maxSerial is what RFC 5280 §4.1.2.2 allows, and a byte for the sign.
 	maxSerial = 21
+	// usualAnswer holds an answer about one certificate without growing.
+	usualAnswer = 512
 )
 
 // ErrMalformedOCSP is returned for a request that breaks the syntax of RFC 6960
@@ -229,7 +231,7 @@ func (i *Issuer) AnswerOCSP(r OCSPRequest, now time.Time, find func(serial strin
 		}
 	}
 	now = now.UTC().Truncate(time.Second)
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, usualAnswer))
 	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) { // ResponseData
 		b.AddASN1(explicit(2), func(b *cryptobyte.Builder) { // byKey: as short for any subject
 			hash := sha1.Sum(publicKeyBits(i)) // RFC 6960 §4.2.1 fixes SHA-1
@@ -302,7 +304,7 @@ func (i *Issuer) signOCSP(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("answer OCSP: %w", err)
 	}
-	var b cryptobyte.Builder
+	b := cryptobyte.NewBuilder(make([]byte, 0, usualAnswer))
 	b.AddASN1(der.SEQUENCE, func(b *cryptobyte.Builder) {
 		b.AddASN1Enum(0) // successful
 		b.AddASN1(explicit(0), func(b *cryptobyte.Builder) {
