@@ -165,6 +165,51 @@ func checkSignature(t *testing.T, i *certs.Issuer, a *ocsp.Response) {
 	}
 }
 
+// Which parameters an algorithm has differs between keys, and no client minds
+// until one does: crypto/x509 is the witness.
+func TestAnswerOCSPNamesTheAlgorithm(t *testing.T) {
+	for name, key := range keys(t) {
+		i := certstest.NewIssuer(t, key)
+		r, err := certs.ParseOCSPRequest(encode(t, *ask(t, i, crypto.SHA1, big.NewInt(1))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := i.AnswerOCSP(r, now, find)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := i.RevocationList(1, nil, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer struct {
+			Status asn1.Enumerated
+			Bytes  struct {
+				Kind  asn1.ObjectIdentifier
+				Basic []byte
+			} `asn1:"explicit,tag:0"`
+		}
+		var basic, list struct {
+			Data, Algorithm asn1.RawValue
+			Signature       asn1.BitString
+		}
+		for _, step := range []struct {
+			raw  []byte
+			into any
+		}{{raw, &answer}, {l.DER, &list}} {
+			if _, err := asn1.Unmarshal(step.raw, step.into); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := asn1.Unmarshal(answer.Bytes.Basic, &basic); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(basic.Algorithm.FullBytes, list.Algorithm.FullBytes) {
+			t.Errorf("%s: an answer has %x, a list %x", name, basic.Algorithm.FullBytes, list.Algorithm.FullBytes)
+		}
+	}
+}
+
 func TestAnswerOCSPRepeatsTheNonce(t *testing.T) {
 	i := certstest.NewIssuer(t, nil)
 	for _, n := range []int{0, 1, 32, 128} {

@@ -70,6 +70,9 @@ func TestListHasWhatWasRevokedBefore(t *testing.T) {
 			t.Errorf("after %d revocations: got %d lines, number %v after %v", n+1, len(l.RevokedCertificateEntries), l.Number, number)
 		}
 		etag, number = answer.Header.Get("ETag"), l.Number
+		if _, l := w.list("/pki/crl.der", "If-Modified-Since", answer.Header.Get("Last-Modified")); len(l.RevokedCertificateEntries) != n+1 {
+			t.Errorf("by its date: got %d lines", len(l.RevokedCertificateEntries))
+		}
 	}
 	unchanged("/pki/crl.der")
 	_, text := w.do("GET", "/pki/crl.pem", nil)
