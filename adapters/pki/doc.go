@@ -10,6 +10,7 @@
 //	GET  /pki/crls.pem      of all of them and of the roots
 //	POST /pki/ocsp          OCSP (RFC 6960)
 //	GET  /pki/ocsp/<base64> the same, for caches (RFC 5019)
+//	GET  /.well-known/est/cacerts   the chain again, for EST (RFC 7030)
 //
 // Programs that check every certificate of a chain (curl --crlfile, nginx
 // ssl_crl) need the root's list too, and take crls.pem; openssl verify
