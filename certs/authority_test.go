@@ -220,8 +220,8 @@ func TestHandshake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
+	files := &ServerFiles{Cert: certPath, Key: keyPath}
+	if err := files.Load(); err != nil {
 		t.Fatal(err)
 	}
 	good := a.leaf(t, func(*x509.Certificate) {})
@@ -243,7 +243,7 @@ func TestHandshake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var refused *UntrustedError
-			server := TLS{Certificate: pair, Roots: []*x509.Certificate{a.Root}, Require: test.require, Refused: func(e *UntrustedError) { refused = e }}.Config()
+			server := TLS{GetCertificate: files.Certificate, Roots: []*x509.Certificate{a.Root}, Require: test.require, Refused: func(e *UntrustedError) { refused = e }}.Config()
 			client := &tls.Config{RootCAs: pool(a.Root), ServerName: "localhost", Certificates: test.shown}
 			err := shake(t, server, client)
 			switch {
@@ -267,12 +267,12 @@ func TestResumedHandshakeIsVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
+	files := &ServerFiles{Cert: certPath, Key: keyPath}
+	if err := files.Load(); err != nil {
 		t.Fatal(err)
 	}
 	ahead := time.Duration(0)
-	server := TLS{Certificate: pair, Roots: []*x509.Certificate{a.Root}, Now: func() time.Time { return time.Now().Add(ahead) }}.Config()
+	server := TLS{GetCertificate: files.Certificate, Roots: []*x509.Certificate{a.Root}, Now: func() time.Time { return time.Now().Add(ahead) }}.Config()
 	client := &tls.Config{
 		RootCAs: pool(a.Root), ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(4),
 		Certificates: []tls.Certificate{a.leaf(t, func(c *x509.Certificate) {})},

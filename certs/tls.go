@@ -11,12 +11,14 @@ import (
 
 // TLS is what a listener needs to know.
 type TLS struct {
-	Certificate tls.Certificate       // the server's own
-	Roots       []*x509.Certificate   // authorities whose device certificates are taken
-	Proxies     []*x509.Certificate   // authorities whose certificates prove a proxy, and never a device
-	Require     bool                  // a connection without a certificate is refused
-	Now         func() time.Time      // default time.Now
-	Refused     func(*UntrustedError) // called for every certificate refused; may be nil
+	// GetCertificate returns the server's own certificate for a handshake, such
+	// as ServerFiles.Certificate.
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Roots          []*x509.Certificate   // authorities whose device certificates are taken
+	Proxies        []*x509.Certificate   // authorities whose certificates prove a proxy, and never a device
+	Require        bool                  // a connection without a certificate is refused
+	Now            func() time.Time      // default time.Now
+	Refused        func(*UntrustedError) // called for every certificate refused; may be nil
 }
 
 // An UntrustedError says why a client certificate was refused.
@@ -48,10 +50,10 @@ func (t TLS) Config() *tls.Config {
 		ask = tls.RequireAnyClientCert
 	}
 	return &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{t.Certificate},
-		ClientAuth:   ask,
-		ClientCAs:    roots, // named in the request, so that a browser offers what fits
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: t.GetCertificate,
+		ClientAuth:     ask,
+		ClientCAs:      roots, // named in the request, so that a browser offers what fits
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 {
 				return nil

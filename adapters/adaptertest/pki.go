@@ -115,6 +115,7 @@ func (p *PKI) client() *tls.Config {
 
 func (p *PKI) listen(l net.Listener, require bool, now func() time.Time) net.Listener {
 	return tls.NewListener(l, certs.TLS{
-		Certificate: p.server, Roots: []*x509.Certificate{p.ca.cert}, Require: require, Now: now,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &p.server, nil },
+		Roots:          []*x509.Certificate{p.ca.cert}, Require: require, Now: now,
 	}.Config())
 }

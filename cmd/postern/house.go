@@ -44,6 +44,8 @@ type house struct {
 	nodes    *adapters.Nodes
 	persons  *adapters.Persons
 	ca       *certs.Authority
+	files    *certs.ServerFiles
+	shown    serverCertificate
 	tls      *tls.Config // for HTTPS: asks for a certificate
 	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
 	notices  *notices
@@ -159,19 +161,8 @@ func databaseURL(c *Config) string {
 // transport loads or makes the server's certificate and says whose device
 // certificates are taken.
 func (h *house) transport(c *Config) error {
-	certFile, keyFile := c.TLSCert, c.TLSKey
-	if certFile == "" {
-		var err error
-		if certFile, keyFile, err = h.ca.ServerCertificate(c.DataDir, c.serverNames()); err != nil {
-			return fmt.Errorf("make the server certificate: %w", err)
-		}
-	}
-	if _, err := certs.ReadKey(keyFile); err != nil {
+	if err := h.serverCertificate(c); err != nil {
 		return err
-	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return fmt.Errorf("load the server certificate: %w", err)
 	}
 	roots := []*x509.Certificate{h.ca.Root}
 	if c.ClientCA != "" {
@@ -182,6 +173,7 @@ func (h *house) transport(c *Config) error {
 		roots = append(roots, more...)
 	}
 	if c.People.Header.ProxyCA != "" {
+		var err error
 		if h.proxies, err = certs.ReadCertificates(c.People.Header.ProxyCA); err != nil {
 			return err
 		}
@@ -197,9 +189,9 @@ func (h *house) transport(c *Config) error {
 			h.log.Info("certificate refused", "adapter", via, "reason", err.Reason, "err", err.Err)
 		}
 	}
-	h.tls = certs.TLS{Certificate: pair, Roots: roots, Proxies: h.proxies, Refused: refused("http")}.Config()
+	h.tls = certs.TLS{GetCertificate: h.shown.Certificate, Roots: roots, Proxies: h.proxies, Refused: refused("http")}.Config()
 	h.tls.NextProtos = []string{"http/1.1"}
-	h.mqttTLS = certs.TLS{Certificate: pair, Roots: roots, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
+	h.mqttTLS = certs.TLS{GetCertificate: h.shown.Certificate, Roots: roots, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
 	return nil
 }
 
