@@ -46,6 +46,7 @@ type house struct {
 	ca       *certs.Authority
 	files    *certs.ServerFiles
 	shown    serverCertificate
+	acme     *acme
 	tls      *tls.Config // for HTTPS: asks for a certificate
 	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
 	notices  *notices
@@ -203,6 +204,9 @@ func (h *house) close(ctx context.Context) error {
 	}
 	if h.bus != nil {
 		errs = append(errs, h.bus.Close(ctx))
+	}
+	if h.acme != nil {
+		h.acme.close()
 	}
 	if h.devices != nil && h.store != nil {
 		errs = append(errs, h.flushUse(ctx))

@@ -51,6 +51,9 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 	group.Go(func() error { return h.recordUse(running) })
 	group.Go(func() error { return h.watchCertificate(running, hangup) })
 	group.Go(func() error { return h.nodes.Run(running) })
+	if h.acme != nil {
+		group.Go(func() error { return h.acme.Run(running) })
+	}
 	if h.mail != nil {
 		group.Go(func() error { return h.mail.Run(running) })
 	}

@@ -36,6 +36,9 @@ func (h *house) serverCertificate(c *Config) error {
 		return err
 	}
 	h.shown = h.files
+	if err := h.acmeCertificates(c); err != nil {
+		return err
+	}
 	h.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "postern_server_certificate_expires_seconds",
 		Help: "Unix time at which the server's certificate ends; with several, the earliest.",
