@@ -459,8 +459,8 @@ func TestHandshake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
+	files := &ServerFiles{Cert: certPath, Key: keyPath}
+	if err := files.Load(); err != nil {
 		t.Fatal(err)
 	}
 	good := a.leaf(t, func(*x509.Certificate) {})
@@ -482,7 +482,7 @@ func TestHandshake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var refused *UntrustedError
-			server := TLS{Certificate: pair, Trust: trust, Require: test.require, Refused: func(e *UntrustedError) { refused = e }}.Config()
+			server := TLS{GetCertificate: files.Certificate, Trust: trust, Require: test.require, Refused: func(e *UntrustedError) { refused = e }}.Config()
 			client := &tls.Config{RootCAs: pool(a.Root()), ServerName: "localhost"}
 			if test.shown != nil { // whatever the server asks for
 				client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &test.shown[0], nil }
@@ -509,14 +509,14 @@ func TestResumedHandshakeIsVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
+	files := &ServerFiles{Cert: certPath, Key: keyPath}
+	if err := files.Load(); err != nil {
 		t.Fatal(err)
 	}
 	ahead := time.Duration(0)
 	trust := a.trust(t)
 	trust.now = func() time.Time { return time.Now().Add(ahead) }
-	server := TLS{Certificate: pair, Trust: trust}.Config()
+	server := TLS{GetCertificate: files.Certificate, Trust: trust}.Config()
 	client := &tls.Config{
 		RootCAs: pool(a.Root()), ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(4),
 		Certificates: []tls.Certificate{a.leaf(t, func(c *x509.Certificate) {})},

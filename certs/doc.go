@@ -4,6 +4,7 @@
 //
 //	first start ──▶ Authority (root, kept in the data directory)
 //	                  ├──▶ ServerCertificate   localhost and host name
+//	                  │      └──▶ ServerFiles  read again when they change
 //	                  └──▶ IssueDevice         from a signing request
 //	TLS handshake ──▶ ServerTLS.VerifyConnection ──▶ chain, time, key usage
 //

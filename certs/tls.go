@@ -12,11 +12,13 @@ import (
 
 // TLS is what a listener needs to know.
 type TLS struct {
-	Certificate tls.Certificate       // the server's own
-	Trust       *Trust                // whose device certificates are taken
-	Proxies     []*x509.Certificate   // authorities whose certificates prove a proxy, and never a device
-	Require     bool                  // a connection without a certificate is refused
-	Refused     func(*UntrustedError) // called for every certificate refused; may be nil
+	// GetCertificate returns the server's own certificate for a handshake, such
+	// as ServerFiles.Certificate.
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Trust          *Trust                // whose device certificates are taken
+	Proxies        []*x509.Certificate   // authorities whose certificates prove a proxy, and never a device
+	Require        bool                  // a connection without a certificate is refused
+	Refused        func(*UntrustedError) // called for every certificate refused; may be nil
 }
 
 // Config returns the configuration of a TLS listener that asks for a client
@@ -34,9 +36,9 @@ func (t TLS) Config() *tls.Config {
 		ask = tls.RequireAnyClientCert
 	}
 	config := &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		Certificates: []tls.Certificate{t.Certificate},
-		ClientAuth:   ask,
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: t.GetCertificate,
+		ClientAuth:     ask,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			if len(s.PeerCertificates) == 0 {
 				return nil

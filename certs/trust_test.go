@@ -149,14 +149,14 @@ func TestResumedHandshakeOfARevoked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := tls.LoadX509KeyPair(certPath, keyPath)
-	if err != nil {
+	files := &ServerFiles{Cert: certPath, Key: keyPath}
+	if err := files.Load(); err != nil {
 		t.Fatal(err)
 	}
 	trust := a.trust(t)
 	leaf := a.leaf(t, func(*x509.Certificate) {})
 	var refused registry.Reason
-	server := TLS{Certificate: pair, Trust: trust, Refused: func(e *UntrustedError) { refused = e.Reason }}.Config()
+	server := TLS{GetCertificate: files.Certificate, Trust: trust, Refused: func(e *UntrustedError) { refused = e.Reason }}.Config()
 	client := &tls.Config{RootCAs: pool(a.Root()), ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(4), Certificates: []tls.Certificate{leaf}}
 	for range 2 {
 		if err := shake(t, server, client); err != nil {

@@ -118,8 +118,10 @@ func (p *PKI) client() *tls.Config {
 
 // Server returns the configuration of a TLS listener as the doors have it.
 func (p *PKI) Server(require bool) *tls.Config {
-	return certs.TLS{Certificate: p.server, Trust: p.trust, Require: require}.Config()
+	return certs.TLS{GetCertificate: p.shown, Trust: p.trust, Require: require}.Config()
 }
+
+func (p *PKI) shown(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &p.server, nil }
 
 // Bare returns the same as crypto/tls alone does it, to compare with.
 func (p *PKI) Bare() *tls.Config {

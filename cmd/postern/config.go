@@ -35,6 +35,7 @@ type Config struct {
 	ClientCA        string
 	SecretKey       string
 	CAPassphrase    string
+	ACME            acmeSettings
 
 	NATSURL        string
 	NATSCreds      string
@@ -86,6 +87,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringVar(&c.TLSCert, "tls-cert", "", "PEM `file` of the server's certificate and its chain; empty: one signed by Postern's own CA")
 	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `file` of its key")
 	f.StringSliceVar(&c.TLSNames, "tls-names", nil, "`names` and addresses, beside localhost and the host name, in the certificate that Postern makes")
+	c.ACME.flags(f)
 	f.StringVar(&c.ClientCA, "client-ca", "", "PEM `file` of authorities whose device certificates are taken beside those of Postern's own CA")
 	f.StringVar(&c.CAPassphrase, "ca-passphrase", "", "`passphrase` that seals the keys of Postern's own CA, from its first start on, the same on every node; empty: secret-key alone seals them")
 	f.StringVar(&c.SecretKey, "secret-key", "", "`key` for the hashes of device secrets, 64 hexadecimal digits, the same on every node; empty: secret.key in the data directory")
@@ -263,6 +265,7 @@ func (c *Config) Validate() error {
 	c.People.validate(c, wrong)
 	c.Mail.validate(wrong)
 	c.Factor.validate(wrong)
+	c.ACME.validate(c, wrong)
 	if _, err := c.logLevel(); err != nil {
 		wrong("log-level", "is %q; give debug, info, warn or error", c.LogLevel)
 	}
@@ -324,7 +327,7 @@ func (c *Config) serverNames() []string {
 	if u, err := url.Parse(c.PublicURL); err == nil && u.Hostname() != "" && u.Hostname() != "localhost" {
 		names = append(names, u.Hostname())
 	}
-	return append(names, c.TLSNames...)
+	return slices.Concat(names, c.ACME.Domains, c.TLSNames)
 }
 
 // writeDocs writes the table of settings as the README has it.

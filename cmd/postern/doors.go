@@ -44,6 +44,10 @@ func (h *house) open(c *Config) ([]door, error) {
 	}
 	ops := httpServer(h.ops(), h.log)
 	plain, secure := httpServer(people, h.log), httpServer(devices, h.log)
+	if h.acme != nil {
+		plain.Handler = h.acme.answering(plain.Handler)
+		h.acme.challenged(h.tls)
+	}
 	var doors []door
 	add := func(name, addr string, config *tls.Config, serve func(net.Listener) error, shutdown func(context.Context) error) error {
 		if addr == "" {

@@ -46,8 +46,11 @@ type house struct {
 	ca       *certs.Authority
 	trust    *certs.Trust
 	anchors  []*x509.Certificate // of POSTERN_CLIENT_CA
-	tls      *tls.Config         // for HTTPS: asks for a certificate
-	mqttTLS  *tls.Config         // for MQTTS: requires one with AUTH=x509
+	files    *certs.ServerFiles
+	shown    serverCertificate
+	acme     *acme
+	tls      *tls.Config // for HTTPS: asks for a certificate
+	mqttTLS  *tls.Config // for MQTTS: requires one with AUTH=x509
 	notices  *notices
 	mail     *mail.Mailer // nil: no mail is sent
 	setUp    *setUp
@@ -168,20 +171,10 @@ func databaseURL(c *Config) string {
 // transport loads or makes the server's certificate and says whose device
 // certificates are taken.
 func (h *house) transport(c *Config) error {
-	certFile, keyFile := c.TLSCert, c.TLSKey
-	if certFile == "" {
-		var err error
-		if certFile, keyFile, err = h.ca.ServerCertificate(c.DataDir, c.serverNames()); err != nil {
-			return fmt.Errorf("make the server certificate: %w", err)
-		}
-	}
-	if _, err := certs.ReadKey(keyFile); err != nil {
+	if err := h.serverCertificate(c); err != nil {
 		return err
 	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
-	if err != nil {
-		return fmt.Errorf("load the server certificate: %w", err)
-	}
+	var err error
 	if c.ClientCA != "" {
 		if h.anchors, err = certs.ReadCertificates(c.ClientCA); err != nil {
 			return err
@@ -207,9 +200,9 @@ func (h *house) transport(c *Config) error {
 			h.log.Info("certificate refused", "adapter", via, "reason", err.Reason, "err", err.Err)
 		}
 	}
-	h.tls = certs.TLS{Certificate: pair, Trust: h.trust, Proxies: h.proxies, Refused: refused("http")}.Config()
+	h.tls = certs.TLS{GetCertificate: h.shown.Certificate, Trust: h.trust, Proxies: h.proxies, Refused: refused("http")}.Config()
 	h.tls.NextProtos = []string{"http/1.1"}
-	h.mqttTLS = certs.TLS{Certificate: pair, Trust: h.trust, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
+	h.mqttTLS = certs.TLS{GetCertificate: h.shown.Certificate, Trust: h.trust, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
 	return nil
 }
 
@@ -233,6 +226,9 @@ func (h *house) close(ctx context.Context) error {
 	}
 	if h.bus != nil {
 		errs = append(errs, h.bus.Close(ctx))
+	}
+	if h.acme != nil {
+		h.acme.close()
 	}
 	if h.devices != nil && h.store != nil {
 		errs = append(errs, h.flushUse(ctx))

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +26,9 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 		return err
 	}
 	defer lock.Close() // releases it; nothing was written
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP) // means reload; not caught, it would end the process
+	defer signal.Stop(hangup)
 	h, err := build(ctx, c, log)
 	if err != nil {
 		return err
@@ -44,7 +49,11 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 	}
 	group.Go(func() error { return h.housekeeping(running, c.AuditKeep) })
 	group.Go(func() error { return h.recordUse(running) })
+	group.Go(func() error { return h.watchCertificate(running, hangup) })
 	group.Go(func() error { return h.nodes.Run(running) })
+	if h.acme != nil {
+		group.Go(func() error { return h.acme.Run(running) })
+	}
 	if h.mail != nil {
 		group.Go(func() error { return h.mail.Run(running) })
 	}
