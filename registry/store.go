@@ -249,6 +249,7 @@ type AuthorityReader interface {
 // An AuthorityWriter changes them.
 type AuthorityWriter interface {
 	InsertAuthority(ctx context.Context, a Authority) error
+	PutRootList(ctx context.Context, id AuthorityID, list []byte) error
 	RetireAuthorities(ctx context.Context, at time.Time) error
 	PutRevocationList(ctx context.Context, l RevocationList) error
 }

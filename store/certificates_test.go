@@ -16,7 +16,7 @@ import (
 func authority(t *testing.T, r *registry.Registry, id registry.AuthorityID) func(serial string, ends time.Time) func(registry.Device) (registry.Certificate, error) {
 	t.Helper()
 	_, err := r.RotateAuthority(t.Context(), func() (registry.Authority, error) {
-		return registry.Authority{ID: id, DER: []byte("der"), Root: []byte("root"), Key: []byte("sealed")}, nil
+		return registry.Authority{ID: id, DER: []byte("der"), Root: []byte("root"), RootList: []byte{}, Key: []byte("sealed")}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestOneAuthorityIsFounded(t *testing.T) {
 			go func() {
 				a, err := r.EstablishAuthority(t.Context(), func() (registry.Authority, error) {
 					founded <- i
-					return registry.Authority{ID: registry.AuthorityID(fmt.Sprint("a", i)), DER: []byte{}, Root: []byte{}, Key: []byte{}}, nil
+					return registry.Authority{ID: registry.AuthorityID(fmt.Sprint("a", i)), DER: []byte{}, Root: []byte{}, RootList: []byte{}, Key: []byte{}}, nil
 				})
 				if err != nil {
 					t.Error(err)
@@ -244,7 +244,7 @@ func TestOneAuthorityIsFounded(t *testing.T) {
 			t.Errorf("%d were founded", len(founded))
 		}
 		second := must[registry.Authority](t)(r.RotateAuthority(t.Context(), func() (registry.Authority, error) {
-			return registry.Authority{ID: "second", DER: []byte{}, Root: []byte{}, Key: []byte{}}, nil
+			return registry.Authority{ID: "second", DER: []byte{}, Root: []byte{}, RootList: []byte{}, Key: []byte{}}, nil
 		}))
 		all := must[[]registry.Authority](t)(r.Authorities(t.Context()))
 		if len(all) != 2 || all[0].ID != second.ID || all[1].RetiredAt.IsZero() || !all[0].RetiredAt.IsZero() {
