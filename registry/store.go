@@ -263,4 +263,7 @@ type Purger interface {
 	// before the given time.
 	PurgeExpired(ctx context.Context, endedBefore time.Time) error
 	PurgeAudit(ctx context.Context, before time.Time) error
+	// PurgeCertificates removes the records of certificates that ended before
+	// the given time.
+	PurgeCertificates(ctx context.Context, endedBefore time.Time) error
 }

@@ -108,6 +108,11 @@ func (s *Store) TouchCertificates(ctx context.Context, ids []registry.Certificat
 	})
 }
 
+// PurgeCertificates implements registry.Purger.
+func (s writes) PurgeCertificates(ctx context.Context, endedBefore time.Time) error {
+	return run(ctx, s.db, "DELETE FROM certificates WHERE not_after < $1", micros(endedBefore))
+}
+
 const authorityColumns = "id, der, root, root_list, sealed_key, created_at, retired_at, revision"
 
 func scanAuthority(r row) (a registry.Authority, err error) {

@@ -121,6 +121,25 @@ func TestCertificates(t *testing.T) {
 	})
 }
 
+func TestOldCertificatesArePurged(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx, r := t.Context(), newRegistry(t, s)
+		sign := authority(t, r, "a")
+		home := newDomain(t, r, "home")
+		d := newDevice(t, r, home.ID)
+		for serial, ended := range map[string]time.Duration{"1": registry.CertificatesKept + time.Minute, "2": registry.CertificatesKept - time.Minute} {
+			must[registry.Certificate](t)(r.IssueCertificate(ctx, "", home.ID, d.ID, serial, sign(serial, noon.Add(-ended))))
+		}
+		if err := r.Purge(ctx); err != nil {
+			t.Fatal(err)
+		}
+		left := must[registry.List[registry.Certificate]](t)(r.Certificates(ctx, registry.CertificateQuery{Domain: home.ID, Limit: 10}))
+		if left.Total != 1 || left.Items[0].Serial != "2" {
+			t.Errorf("left: %+v", left)
+		}
+	})
+}
+
 // What goes away takes its certificates along, and they stay in the lists.
 func TestDeletingRevokesCertificates(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
