@@ -41,6 +41,19 @@ type problem struct {
 	retryAfter time.Duration
 }
 
+// fieldOf is the field that an error is about, "" when it is about none.
+func fieldOf(err error) string {
+	var invalid *registry.InvalidError
+	var exists *registry.ExistsError
+	switch {
+	case errors.As(err, &invalid):
+		return invalid.Field
+	case errors.As(err, &exists):
+		return exists.Field
+	}
+	return ""
+}
+
 // away is how long to wait when a part of us does not answer.
 const away = 2 * time.Second
 

@@ -257,7 +257,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, rt route, id strin
 	if p.retryAfter > 0 {
 		w.Header().Set("Retry-After", fmt.Sprint(int((p.retryAfter+time.Second-1)/time.Second)))
 	}
-	refusal := Error{Error: p.word, Message: p.message, RequestID: id}
+	refusal := Error{Error: p.word, Message: p.message, RequestID: id, Field: fieldOf(err)}
 	var more *authn.SecondFactorError
 	if errors.As(err, &more) {
 		refusal.Ticket, refusal.Methods = more.Ticket, methodsOf(more)

@@ -1013,6 +1013,9 @@ type Enrolled struct {
 type Error struct {
 	Error ErrorError `json:"error"`
 
+	// Field Of record_invalid and record_exists: which field of the request it is about.
+	Field string `json:"field,omitempty"`
+
 	// Message A sentence for people.
 	Message string `json:"message"`
 

@@ -25,6 +25,12 @@ func (c Cookies) refresh() string {
 	}
 	return "rt"
 }
+
+// Resumable names a cookie that says no more than that the browser may hold a
+// refresh token, which is shown at one path alone. Who asks for a page with an
+// access token that has ended is sent there, and not to sign in.
+func (c Cookies) Resumable() string { return c.host("resumable") }
+
 func (c Cookies) flow() string   { return c.host("flow") }
 func (c Cookies) ticket() string { return c.host("2f") }
 
@@ -49,12 +55,14 @@ func (c Cookies) set(w http.ResponseWriter, name, value, path string, life time.
 func (c Cookies) keep(w http.ResponseWriter, t authn.Tokens, refreshIdle time.Duration) {
 	c.set(w, c.Access(), t.Access, "/", t.ExpiresIn, http.SameSiteLaxMode)
 	c.set(w, c.refresh(), t.Refresh, refreshPath, refreshIdle, http.SameSiteStrictMode)
+	c.set(w, c.Resumable(), "1", "/", refreshIdle, http.SameSiteLaxMode)
 }
 
 // drop removes them.
 func (c Cookies) drop(w http.ResponseWriter) {
 	c.set(w, c.Access(), "", "/", 0, http.SameSiteLaxMode)
 	c.set(w, c.refresh(), "", refreshPath, 0, http.SameSiteStrictMode)
+	c.set(w, c.Resumable(), "", "/", 0, http.SameSiteLaxMode)
 }
 
 // value returns a cookie, "" when there is none or more than one: then somebody

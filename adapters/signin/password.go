@@ -43,7 +43,7 @@ func (s *Server) signInView(v *visit, problem string) map[string]any {
 		}
 	}
 	out, outHref := s.elsewhere(v)
-	return map[string]any{"SignedOut": v.r.URL.Query().Has("signed_out"), "Elsewhere": out, "ElsewhereHref": outHref, "Problem": problem, "ReturnTo": back, "Password": typed, "Buttons": buttons, "Request": v.id}
+	return map[string]any{"SignedOut": v.r.URL.Query().Has("signed_out"), "Expired": v.r.URL.Query().Has("expired"), "Elsewhere": out, "ElsewhereHref": outHref, "Problem": problem, "ReturnTo": back, "Password": typed, "Buttons": buttons, "Request": v.id}
 }
 
 // signIn takes a name and a password from the form.
@@ -97,17 +97,28 @@ func (s *Server) factor(v *visit) error {
 	return nil
 }
 
-// refresh trades the refresh token in the cookie for new cookies.
+// refresh trades the refresh token in the cookie for new cookies. A form that
+// says return_to goes there, or to sign in when the session has ended; a script
+// without one is told in the status.
 func (s *Server) refresh(v *visit) error {
+	back := v.r.PostFormValue("return_to")
 	t, err := s.Users.Refresh(v.ctx, value(v.r, s.Cookies.refresh()), s.where(v))
 	switch {
 	case errors.Is(err, token.ErrInvalid), errors.Is(err, token.ErrExpired):
 		s.Cookies.drop(v.w)
+		if back != "" {
+			redirect(v, "/sign-in?expired&return_to="+url.QueryEscape(authn.LocalPath(back)))
+			return nil
+		}
 		return errors.Join(errNoSession, err)
 	case err != nil:
 		return err
 	}
 	s.Cookies.keep(v.w, t, s.Users.RefreshIdle)
+	if back != "" {
+		redirect(v, authn.LocalPath(back))
+		return nil
+	}
 	v.w.WriteHeader(http.StatusNoContent)
 	return nil
 }

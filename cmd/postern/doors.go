@@ -20,6 +20,7 @@ import (
 	"github.com/postern-io/postern/adapters/api"
 	"github.com/postern-io/postern/adapters/httpd"
 	"github.com/postern-io/postern/adapters/mqtt"
+	"github.com/postern-io/postern/adapters/pages"
 	"github.com/postern-io/postern/adapters/pki"
 	"github.com/postern-io/postern/adapters/signin"
 	"github.com/postern-io/postern/adapters/ws"
@@ -157,6 +158,11 @@ func (h *house) rest(c *Config, manage, oauth http.Handler) http.Handler {
 	door := browsers.Handler()
 	for _, pattern := range signin.Patterns() {
 		mux.Handle(pattern, door)
+	}
+	shown := &pages.Server{API: manage, Roles: h.people, Resumable: h.cookies(c).Resumable(), Log: h.log, NewID: uuid.NewString}
+	forPeople := shown.Handler()
+	for _, pattern := range pages.Patterns() {
+		mux.Handle(pattern, forPeople)
 	}
 	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/jwk-set+json")

@@ -1,0 +1,12 @@
+// Package pages is the door for people with a browser: pages made on the server,
+// which work without a script and are quicker with one.
+//
+// It has no rule of its own. Every page asks the management API, in this
+// process and with the browser's own cookies, and shows the answer; so whoever
+// may do something there may do it here, and what is refused is refused in the
+// same words. Walk a click: route (routes.go) → handler → visit.ask → adapters/api
+// → template (templates/).
+//
+// The policy of every page forbids inline scripts and styles and everything from
+// elsewhere; what is needed is in assets, with the licences beside it.
+package pages

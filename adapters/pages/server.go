@@ -1,0 +1,212 @@
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"time"
+
+	"github.com/postern-io/postern/authz"
+	"github.com/postern-io/postern/registry"
+)
+
+const (
+	maxBody = 32 << 20 // a file of devices
+	maxTime = 30 * time.Second
+)
+
+// Roles tells what somebody is in a domain, as *authz.People does.
+type Roles interface {
+	Role(ctx context.Context, u registry.User, domain registry.DomainID) (registry.Role, error)
+}
+
+// A Server shows pages. Its fields are set before Handler is called and not
+// changed after.
+type Server struct {
+	API       http.Handler // everything under /api
+	Roles     Roles
+	Resumable string // name of the cookie that says that a session may be resumed
+	Log       *slog.Logger
+	NewID     func() string // ids of requests
+
+	assets *assets
+	pages  templates
+}
+
+// Handler returns the handler of all of Patterns. It is safe for concurrent use.
+func (s *Server) Handler() http.Handler {
+	s.assets = loadAssets()
+	s.pages = parse(s.assets)
+	mux := http.NewServeMux()
+	mux.Handle("GET /assets/{name}", s.assets)
+	for _, rt := range routes {
+		mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(rt, w, r) })
+	}
+	return mux
+}
+
+// A visit is one request on its way.
+type visit struct {
+	s  *Server
+	w  http.ResponseWriter
+	r  *http.Request
+	id string
+
+	me     me
+	domain domain // of the path
+}
+
+func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) {
+	if !rt.stream {
+		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	v := &visit{s: s, w: w, r: r, id: s.NewID()}
+	header(w, r, v.id)
+	if err := s.visit(rt, v); err != nil {
+		s.fail(v, err)
+	}
+}
+
+// visit finds out who asks, and in which domain, and shows the page. A panic is
+// an error like any other that we did not expect.
+func (s *Server) visit(rt route, v *visit) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if err := new(http.CrossOriginProtection).Check(v.r); err != nil {
+		return &Refusal{Status: http.StatusForbidden, Word: "cross_origin", Message: "Changes from another site are refused."}
+	}
+	if err := v.identify(); err != nil {
+		return err
+	}
+	if v.r.PathValue("domain") != "" {
+		if err := v.enter(); err != nil {
+			return err
+		}
+	}
+	return rt.do(v)
+}
+
+// header sets what every page has (C56).
+func header(w http.ResponseWriter, r *http.Request, id string) {
+	h := w.Header()
+	h.Set("X-Request-Id", id)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	if r.TLS != nil {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
+// me is who asks.
+type me struct {
+	ID, Name string
+	Role     registry.Role // on the platform
+
+	roleHere registry.Role // in the domain of the path; without one, on the platform
+}
+
+// identify asks the API who this is.
+func (v *visit) identify() error {
+	var u user
+	if err := v.ask(http.MethodGet, "/users/profile", nil, &u); err != nil {
+		return err
+	}
+	role, err := registry.ParseRole(string(u.Role))
+	if err != nil {
+		role = registry.NoRole
+	}
+	v.me = me{ID: u.ID, Name: u.Credentials.Username, Role: role, roleHere: role}
+	return nil
+}
+
+// enter finds the domain of the path, and the role in it.
+func (v *visit) enter() error {
+	if err := v.ask(http.MethodGet, "/domains/"+url.PathEscape(v.r.PathValue("domain")), nil, &v.domain); err != nil {
+		return err
+	}
+	role, err := v.s.Roles.Role(v.r.Context(), registry.User{ID: registry.UserID(v.me.ID), Role: v.me.Role, Status: registry.Enabled}, registry.DomainID(v.domain.ID))
+	if err != nil {
+		return err
+	}
+	v.me.roleHere = role
+	return nil
+}
+
+// Why tells why somebody of this role may not do an action; "" when they may.
+// The API decides; this only keeps a button from promising too much.
+func (m me) Why(action string) string {
+	a, role, where := authz.Action(action), m.Role, ""
+	if a.InDomain() {
+		role, where = m.roleHere, " here"
+	}
+	for least := registry.Viewer; least <= registry.Owner; least++ {
+		switch {
+		case !a.AllowedTo(least):
+		case role >= least:
+			return ""
+		case role == registry.NoRole:
+			return fmt.Sprintf("You need the role %s%s; you have none.", least, where)
+		default:
+			return fmt.Sprintf("You need the role %s%s; you are %s.", least, where, role)
+		}
+	}
+	return "Nobody may do this."
+}
+
+// fail shows what went wrong, or sends the person to where it can be mended.
+func (s *Server) fail(v *visit, err error) {
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		s.Log.Error("page failed", "request", v.id, "method", v.r.Method, "path", v.r.URL.Path, "err", err)
+		refusal = &Refusal{Status: http.StatusInternalServerError, Word: "internal", Message: "Something went wrong here. The log has more under the request id.", RequestID: v.id}
+	}
+	back := "/"
+	if v.r.Method == http.MethodGet {
+		back = v.r.URL.RequestURI()
+	}
+	switch {
+	case refusal.Status == http.StatusUnauthorized && v.resumable():
+		v.show(http.StatusUnauthorized, "resume", page{Title: "One moment", Data: back})
+		return
+	case refusal.Status == http.StatusUnauthorized:
+		v.redirect("/sign-in?return_to=" + url.QueryEscape(back))
+		return
+	case refusal.Word == "password_change_required" || refusal.Word == "second_factor_enrolment_required":
+		if v.r.URL.Path != "/settings/account" {
+			v.redirect("/settings/account?first=" + url.QueryEscape(refusal.Word))
+			return
+		}
+	case refusal.Word == "reauth_required":
+		v.redirect("/sign-in?again&return_to=" + url.QueryEscape(back))
+		return
+	}
+	if refusal.RetryAfter != "" {
+		v.w.Header().Set("Retry-After", refusal.RetryAfter)
+	}
+	v.show(refusal.Status, "error", page{Title: refusal.title(), Data: refusal})
+}
+
+func (v *visit) resumable() bool {
+	_, err := v.r.Cookie(v.s.Resumable)
+	return err == nil
+}
+
+// redirect sends the browser on with a GET.
+func (v *visit) redirect(to string) {
+	v.w.Header().Set("Location", to)
+	v.w.WriteHeader(http.StatusSeeOther)
+}
