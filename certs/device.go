@@ -23,10 +23,11 @@ import (
 const DeviceLife = 30 * 24 * time.Hour
 
 // A Request is a PKCS#10 request (RFC 2986) whose sender has the key in it.
-// What else it proposes is not looked at.
+// What else it proposes is not looked at, but by Renews.
 type Request struct {
 	Fingerprint string // SHA-256 of it, in hexadecimal
 	key         crypto.PublicKey
+	names       *x509.CertificateRequest
 }
 
 // ParseRequest reads a request in PEM. Keys are ECDSA on P-256, P-384 or P-521,
@@ -53,7 +54,7 @@ func ParseRequestDER(der []byte) (Request, error) {
 		return Request{}, invalidRequest("is not signed with its own key")
 	}
 	sum := sha256.Sum256(der)
-	return Request{Fingerprint: hex.EncodeToString(sum[:]), key: csr.PublicKey}, nil
+	return Request{Fingerprint: hex.EncodeToString(sum[:]), key: csr.PublicKey, names: csr}, nil
 }
 
 func invalidRequest(reason string) error { return &registry.InvalidError{Field: "csr", Reason: reason} }

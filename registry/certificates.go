@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -169,15 +168,8 @@ func (r *Registry) IssueCertificate(ctx context.Context, by UserID, domain Domai
 		if d.Status != Enabled {
 			return nil, &InvalidError{Field: "client", Reason: "must be enabled to be given a certificate"}
 		}
-		now := r.now()
-		if c, err = tx.CertificateFor(ctx, device, request, now); err == nil || !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
-		if c, err = sign(d); err != nil {
-			return nil, err
-		}
-		c.Domain, c.Device, c.Request, c.CreatedBy, c.CreatedAt = domain, device, request, by, now
-		return nil, tx.InsertCertificate(ctx, c)
+		c, err = r.issue(ctx, tx, d, Certificate{Domain: domain, Device: device, Request: request, CreatedBy: by}, sign)
+		return nil, err
 	})
 	if err != nil {
 		return Certificate{}, err

@@ -24,6 +24,11 @@ const (
 	ReasonTooManyAttempts      Reason = "too_many_attempts"
 	ReasonSessionEnded         Reason = "session_ended" // by an operator
 
+	// May you become a device?
+	ReasonClaimUnknown Reason = "claim_unknown"
+	ReasonClaimUsed    Reason = "claim_used"
+	ReasonClaimExpired Reason = "claim_expired"
+
 	// Who are you, person?
 	ReasonUnknownUser   Reason = "unknown_user"
 	ReasonWrongPassword Reason = "wrong_password"

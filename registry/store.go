@@ -31,6 +31,7 @@ type Reader interface {
 	IdentityReader
 	CertificateReader
 	AuthorityReader
+	ClaimReader
 }
 
 // A Tx is one transaction.
@@ -47,6 +48,7 @@ type Tx interface {
 	APIKeyWriter
 	CertificateWriter
 	AuthorityWriter
+	ClaimWriter
 	Purger
 
 	// Lock waits until this transaction alone holds the named lock, on every
@@ -222,8 +224,9 @@ type CertificateReader interface {
 // A CertificateWriter changes them.
 type CertificateWriter interface {
 	// CertificateFor returns the newest certificate of the device from that
-	// request that is neither revoked nor ended at now.
-	CertificateFor(ctx context.Context, device DeviceID, request string, now time.Time) (Certificate, error)
+	// request that is neither revoked nor ended at now; unless replaces is
+	// empty, the one that replaced that one.
+	CertificateFor(ctx context.Context, device DeviceID, request string, replaces CertificateID, now time.Time) (Certificate, error)
 	// GoodCertificates returns the certificates of a device, or with an empty
 	// one of all devices of the domain, that are neither revoked for good nor
 	// ended at now.
@@ -253,12 +256,31 @@ type AuthorityWriter interface {
 	PutRevocationList(ctx context.Context, l RevocationList) error
 }
 
+// A ClaimReader reads claims.
+type ClaimReader interface {
+	// ClaimByHash returns the claim whose token has this hash, used and expired
+	// ones included.
+	ClaimByHash(ctx context.Context, hash SecretHash) (Claim, error)
+	Claims(ctx context.Context, q ClaimQuery) (List[Claim], error)
+}
+
+// A ClaimWriter changes them.
+type ClaimWriter interface {
+	// InsertClaim adds a claim without its Rights.
+	InsertClaim(ctx context.Context, c Claim) error
+	// InsertClaimRights adds rights to all claims of the batch.
+	InsertClaimRights(ctx context.Context, batch string, r ClaimRights) error
+	// UpdateClaim writes Device, Request and UsedAt.
+	UpdateClaim(ctx context.Context, c Claim) error
+	DeleteClaim(ctx context.Context, domain DomainID, id ClaimID) error
+}
+
 // A Purger removes what has had its time.
 type Purger interface {
 	// PurgeUsers removes users deleted before the given time.
 	PurgeUsers(ctx context.Context, deletedBefore time.Time) error
 	// PurgeExpired removes sessions, refresh tokens, device secrets, one-time
-	// keys, API keys, sign-in counters and what else of signing in ended
+	// keys, API keys, claims, sign-in counters and what else of signing in ended
 	// before the given time.
 	PurgeExpired(ctx context.Context, endedBefore time.Time) error
 	PurgeAudit(ctx context.Context, before time.Time) error
