@@ -213,7 +213,7 @@ func newPKIDoor(b *testing.B) pkiDoor {
 	i := certstest.NewIssuer(b, nil)
 	r := &registry.Registry{Store: s, Now: time.Now}
 	if _, err := r.EstablishAuthority(b.Context(), func() (registry.Authority, error) {
-		return registry.Authority{ID: i.ID, DER: i.Certificate.Raw, Root: i.Root.Raw, Key: []byte("sealed")}, nil
+		return registry.Authority{ID: i.ID, DER: i.Certificate.Raw, Root: i.Root.Raw, RootList: []byte{}, Key: []byte("sealed")}, nil
 	}); err != nil {
 		b.Fatal(err)
 	}

@@ -41,6 +41,53 @@ func BenchmarkMTLSConnects(b *testing.B) {
 		func(n int) time.Duration { return connects(b, bare, client, connect[:4], n) })
 }
 
+// BenchmarkHandshakes compares TLS 1.3 handshakes with certificates on both sides
+// at a listener as the doors have it, with its look at what is revoked, to bare
+// crypto/tls that verifies the same chain: full ones, and resumed ones, which
+// both verify again.
+func BenchmarkHandshakes(b *testing.B) {
+	w := adaptertest.NewLaptop(b)
+	d := w.NewDevice(b, registry.Publish)
+	answer := func(l net.Listener) {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_, _ = io.CopyN(c, c, 4)
+			}()
+		}
+	}
+	ours, bare := listenTLS(b, w.PKI.Server(true), answer), listenTLS(b, w.PKI.Bare(), answer)
+	for _, resumed := range []bool{false, true} {
+		name, client := "full", func() *tls.Config {
+			return &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{*w.PKI.URN(b, d)}}
+		}
+		toOurs, toBare := client(), client()
+		if resumed {
+			name = "resumed"
+			toOurs.ClientSessionCache, toBare.ClientSessionCache = tls.NewLRUClientSessionCache(64), tls.NewLRUClientSessionCache(64)
+		}
+		b.Run(name, func(b *testing.B) {
+			hello := []byte("ping")
+			for addr, config := range map[string]*tls.Config{ours: toOurs, bare: toBare} {
+				connects(b, addr, config, hello, 8)
+				c, err := tls.Dial("tcp", addr, config)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if c.Close(); c.ConnectionState().DidResume != resumed {
+					b.Fatalf("resumed: %v", !resumed)
+				}
+			}
+			compare(b, func(n int) time.Duration { return connects(b, ours, toOurs, hello, n) },
+				func(n int) time.Duration { return connects(b, bare, toBare, hello, n) })
+		})
+	}
+}
+
 func listenTLS(b *testing.B, config *tls.Config, serve func(net.Listener)) string {
 	b.Helper()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", config)

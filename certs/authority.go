@@ -40,6 +40,8 @@ type Keeper interface {
 	EstablishAuthority(ctx context.Context, found func() (registry.Authority, error)) (registry.Authority, error)
 	// RotateAuthority has found make one that signs in its place.
 	RotateAuthority(ctx context.Context, found func() (registry.Authority, error)) (registry.Authority, error)
+	// RenewRootList keeps a new CRL of the root above one.
+	RenewRootList(ctx context.Context, id registry.AuthorityID, list []byte) error
 }
 
 // Config is what Open needs. All but Passphrase and URL are required.
@@ -88,7 +90,10 @@ func Open(ctx context.Context, config Config) (*Authority, error) {
 			return nil, err
 		}
 	}
-	return a, a.Reload(ctx)
+	if err := a.Reload(ctx); err != nil {
+		return nil, err
+	}
+	return a, a.renewRootLists(ctx)
 }
 
 func (a *Authority) path(name string) string { return filepath.Join(a.config.Dir, name) }
@@ -179,7 +184,11 @@ func (a *Authority) found() (registry.Authority, error) {
 	}
 	id := registry.AuthorityID(registry.Fingerprint(c))
 	sealed, err := a.seal.close(id, key)
-	return registry.Authority{ID: id, DER: c.Raw, Root: root.Raw, Key: sealed}, err
+	if err != nil {
+		return registry.Authority{}, err
+	}
+	list, err := RootList(root, rootKey, a.config.Now())
+	return registry.Authority{ID: id, DER: c.Raw, Root: root.Raw, RootList: list, Key: sealed}, err
 }
 
 func (a *Authority) opened(kept registry.Authority) (*Issuer, error) {
@@ -190,6 +199,9 @@ func (a *Authority) opened(kept registry.Authority) (*Issuer, error) {
 	}
 	if i.Root, err = x509.ParseCertificate(kept.Root); err != nil {
 		return nil, fmt.Errorf("read the root of issuing authority %s: %w", kept.ID, err)
+	}
+	if i.rootList, err = x509.ParseRevocationList(kept.RootList); err != nil {
+		return nil, fmt.Errorf("read the revocation list of the root of issuing authority %s: %w", kept.ID, err)
 	}
 	if i.Key, err = a.seal.open(kept.ID, kept.Key); err != nil {
 		return nil, fmt.Errorf("open the key of issuing authority %s: %w", kept.ID, err)

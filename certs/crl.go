@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"crypto"
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
@@ -39,24 +38,6 @@ func (i *Issuer) RevocationList(number int64, lines []registry.Revocation, now t
 	}, i.Certificate, i.Key)
 	if err != nil {
 		return registry.RevocationList{}, fmt.Errorf("sign revocation list %d: %w", number, err)
-	}
-	return list, nil
-}
-
-// rootListLife is how long a root's list is good: a root signs seldom.
-const rootListLife = 365 * 24 * time.Hour
-
-// RootList signs the CRL of a root that revoked none of its issuing authorities,
-// in DER. Whoever checks all of a chain (curl --crlfile, nginx ssl_crl) needs it.
-// It is good for a year. Its number is the time in seconds, so that a later one
-// is greater with nobody counting.
-func RootList(root *x509.Certificate, key crypto.Signer, now time.Time) ([]byte, error) {
-	now = now.UTC().Truncate(time.Second)
-	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: big.NewInt(now.Unix()), ThisUpdate: now.Add(-backdate), NextUpdate: now.Add(rootListLife),
-	}, root, key)
-	if err != nil {
-		return nil, fmt.Errorf("sign the root's revocation list: %w", err)
 	}
 	return list, nil
 }

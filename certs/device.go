@@ -88,7 +88,7 @@ func (a *Authority) IssueDevice(d registry.Device, request Request) (registry.Ce
 		return registry.Certificate{}, err
 	}
 	return registry.Certificate{
-		ID: registry.CertificateID(registry.Fingerprint(leaf)), Authority: issuer.ID, Serial: leaf.SerialNumber.Text(16),
+		ID: registry.CertificateID(registry.Fingerprint(leaf)), Authority: issuer.ID, Serial: SerialText(leaf.SerialNumber),
 		Subject: leaf.Subject.String(), Key: keyKind(leaf.PublicKey), NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter, DER: leaf.Raw,
 	}, nil
 }

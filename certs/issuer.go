@@ -15,4 +15,6 @@ type Issuer struct {
 	Root        *x509.Certificate // that signed it
 	Key         crypto.Signer
 	Retired     bool // signs no more certificates
+
+	rootList *x509.RevocationList // of the root; nil when the issuer was not opened by an Authority
 }

@@ -12,6 +12,7 @@ type Authority struct {
 	ID        AuthorityID
 	DER       []byte // its certificate
 	Root      []byte // of the root that signed it
+	RootList  []byte // CRL of that root, which says that this one is not revoked
 	Key       []byte // sealed; what opens it is not in the database
 	CreatedAt time.Time
 	RetiredAt time.Time // zero: it signs new certificates; otherwise only lists of what was revoked
@@ -97,6 +98,13 @@ func (r *Registry) insertAuthority(ctx context.Context, tx Tx, found func() (Aut
 	}
 	a.CreatedAt = r.now()
 	return []Change{{Authority: a.ID}}, tx.InsertAuthority(ctx, *a)
+}
+
+// RenewRootList keeps a new CRL of the root above an authority.
+func (r *Registry) RenewRootList(ctx context.Context, id AuthorityID, list []byte) error {
+	return r.update(ctx, func(tx Tx) ([]Change, error) {
+		return []Change{{Authority: id}}, tx.PutRootList(ctx, id, list)
+	})
 }
 
 // RevocationList returns the CRL of an authority that lists every revocation

@@ -55,6 +55,10 @@ type Certificate struct {
 	Reason    RevocationReason
 }
 
+// CertificatesKept is how long the record of a certificate stays after its end:
+// long after the list of revocations that had it last.
+const CertificatesKept = 90 * 24 * time.Hour
+
 // Held reports whether the revocation can be taken back.
 func (c Certificate) Held() bool { return !c.RevokedAt.IsZero() && c.Reason == CertificateHold }
 

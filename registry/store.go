@@ -252,6 +252,7 @@ type AuthorityReader interface {
 // An AuthorityWriter changes them.
 type AuthorityWriter interface {
 	InsertAuthority(ctx context.Context, a Authority) error
+	PutRootList(ctx context.Context, id AuthorityID, list []byte) error
 	RetireAuthorities(ctx context.Context, at time.Time) error
 	PutRevocationList(ctx context.Context, l RevocationList) error
 }
@@ -284,4 +285,7 @@ type Purger interface {
 	// before the given time.
 	PurgeExpired(ctx context.Context, endedBefore time.Time) error
 	PurgeAudit(ctx context.Context, before time.Time) error
+	// PurgeCertificates removes the records of certificates that ended before
+	// the given time.
+	PurgeCertificates(ctx context.Context, endedBefore time.Time) error
 }

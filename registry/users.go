@@ -174,13 +174,16 @@ func (r *Registry) RevokeSessions(ctx context.Context, user UserID, except Sessi
 	})
 }
 
-// Purge removes what has had its time: users deleted DeletedFor ago, and
-// sessions, refresh tokens, replaced secrets and sign-in counters that ended a
+// Purge removes what has had its time: users deleted DeletedFor ago,
+// certificates that ended CertificatesKept ago, and sessions, refresh tokens, replaced secrets and sign-in counters that ended a
 // day ago. The day lets a late refusal still say "expired", not "unknown".
 func (r *Registry) Purge(ctx context.Context) error {
 	now := r.now()
 	return r.update(ctx, func(tx Tx) ([]Change, error) {
 		if err := tx.PurgeUsers(ctx, now.Add(-DeletedFor)); err != nil {
+			return nil, err
+		}
+		if err := tx.PurgeCertificates(ctx, now.Add(-CertificatesKept)); err != nil {
 			return nil, err
 		}
 		return nil, tx.PurgeExpired(ctx, now.Add(-24*time.Hour))

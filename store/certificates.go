@@ -109,10 +109,15 @@ func (s *Store) TouchCertificates(ctx context.Context, ids []registry.Certificat
 	})
 }
 
-const authorityColumns = "id, der, root, sealed_key, created_at, retired_at, revision"
+// PurgeCertificates implements registry.Purger.
+func (s writes) PurgeCertificates(ctx context.Context, endedBefore time.Time) error {
+	return run(ctx, s.db, "DELETE FROM certificates WHERE not_after < $1", micros(endedBefore))
+}
+
+const authorityColumns = "id, der, root, root_list, sealed_key, created_at, retired_at, revision"
 
 func scanAuthority(r row) (a registry.Authority, err error) {
-	err = r.Scan(&a.ID, &a.DER, &a.Root, &a.Key, timeOf{&a.CreatedAt}, timeOf{&a.RetiredAt}, &a.Revision)
+	err = r.Scan(&a.ID, &a.DER, &a.Root, &a.RootList, &a.Key, timeOf{&a.CreatedAt}, timeOf{&a.RetiredAt}, &a.Revision)
 	return a, err
 }
 
@@ -128,8 +133,13 @@ func (s reads) Authorities(ctx context.Context) ([]registry.Authority, error) {
 
 // InsertAuthority implements registry.AuthorityWriter.
 func (s writes) InsertAuthority(ctx context.Context, a registry.Authority) error {
-	return exec(ctx, s.db, "INSERT INTO authorities ("+authorityColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		string(a.ID), a.DER, a.Root, a.Key, micros(a.CreatedAt), micros(a.RetiredAt), a.Revision)
+	return exec(ctx, s.db, "INSERT INTO authorities ("+authorityColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		string(a.ID), a.DER, a.Root, a.RootList, a.Key, micros(a.CreatedAt), micros(a.RetiredAt), a.Revision)
+}
+
+// PutRootList implements registry.AuthorityWriter.
+func (s writes) PutRootList(ctx context.Context, id registry.AuthorityID, list []byte) error {
+	return exec(ctx, s.db, "UPDATE authorities SET root_list = $2 WHERE id = $1", string(id), list)
 }
 
 // RetireAuthorities implements registry.AuthorityWriter.

@@ -16,7 +16,7 @@ import (
 func authority(t *testing.T, r *registry.Registry, id registry.AuthorityID) func(serial string, ends time.Time) func(registry.Device) (registry.Certificate, error) {
 	t.Helper()
 	_, err := r.RotateAuthority(t.Context(), func() (registry.Authority, error) {
-		return registry.Authority{ID: id, DER: []byte("der"), Root: []byte("root"), Key: []byte("sealed")}, nil
+		return registry.Authority{ID: id, DER: []byte("der"), Root: []byte("root"), RootList: []byte{}, Key: []byte("sealed")}, nil
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -117,6 +117,25 @@ func TestCertificates(t *testing.T) {
 		}
 		if got := must[registry.Certificate](t)(s.Certificate(ctx, c.ID)); !got.LastUsed.Equal(noon.Add(time.Minute)) {
 			t.Errorf("last used %s", got.LastUsed)
+		}
+	})
+}
+
+func TestOldCertificatesArePurged(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx, r := t.Context(), newRegistry(t, s)
+		sign := authority(t, r, "a")
+		home := newDomain(t, r, "home")
+		d := newDevice(t, r, home.ID)
+		for serial, ended := range map[string]time.Duration{"1": registry.CertificatesKept + time.Minute, "2": registry.CertificatesKept - time.Minute} {
+			must[registry.Certificate](t)(r.IssueCertificate(ctx, "", home.ID, d.ID, serial, sign(serial, noon.Add(-ended))))
+		}
+		if err := r.Purge(ctx); err != nil {
+			t.Fatal(err)
+		}
+		left := must[registry.List[registry.Certificate]](t)(r.Certificates(ctx, registry.CertificateQuery{Domain: home.ID, Limit: 10}))
+		if left.Total != 1 || left.Items[0].Serial != "2" {
+			t.Errorf("left: %+v", left)
 		}
 	})
 }
@@ -226,7 +245,7 @@ func TestOneAuthorityIsFounded(t *testing.T) {
 			go func() {
 				a, err := r.EstablishAuthority(t.Context(), func() (registry.Authority, error) {
 					founded <- i
-					return registry.Authority{ID: registry.AuthorityID(fmt.Sprint("a", i)), DER: []byte{}, Root: []byte{}, Key: []byte{}}, nil
+					return registry.Authority{ID: registry.AuthorityID(fmt.Sprint("a", i)), DER: []byte{}, Root: []byte{}, RootList: []byte{}, Key: []byte{}}, nil
 				})
 				if err != nil {
 					t.Error(err)
@@ -244,7 +263,7 @@ func TestOneAuthorityIsFounded(t *testing.T) {
 			t.Errorf("%d were founded", len(founded))
 		}
 		second := must[registry.Authority](t)(r.RotateAuthority(t.Context(), func() (registry.Authority, error) {
-			return registry.Authority{ID: "second", DER: []byte{}, Root: []byte{}, Key: []byte{}}, nil
+			return registry.Authority{ID: "second", DER: []byte{}, Root: []byte{}, RootList: []byte{}, Key: []byte{}}, nil
 		}))
 		all := must[[]registry.Authority](t)(r.Authorities(t.Context()))
 		if len(all) != 2 || all[0].ID != second.ID || all[1].RetiredAt.IsZero() || !all[0].RetiredAt.IsZero() {

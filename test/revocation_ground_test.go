@@ -40,8 +40,7 @@ func newRevocations(t *testing.T) *revocations {
 		"POSTERN_LIMIT_SOURCE_RATE=0", "POSTERN_LIMIT_DEVICE_RATE=0", "POSTERN_MAX_SESSIONS=2000", "POSTERN_LOG_LEVEL=warn",
 	}
 	one := newServer(t, shared...)
-	// Each node has an authority of its own; the other takes its certificates.
-	two := newServer(t, append(shared, "POSTERN_CLIENT_CA="+filepath.Join(one.dir, "data", "ca.crt"))...)
+	two := newServer(t, shared...)
 	w := &revocations{nodes: [2]*server{one, two}}
 	w.token = one.signIn("owner", ownerPassword)
 	u, err := url.Parse(natsURL)
@@ -136,7 +135,7 @@ type ground struct {
 	domain, channel, topic string
 	device                 device
 	certificate            tls.Certificate
-	serial                 string // of the certificate, as the API names it
+	fingerprint            string // of the certificate, as the API names it
 	user, access           string
 	keyID, secretKey       string
 }
@@ -211,7 +210,7 @@ func (g *ground) certify() {
 	}
 	var signed struct {
 		Certificate string `json:"certificate"`
-		Serial      string `json:"serial_number"`
+		ID          string `json:"id"`
 	}
 	request := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: csr})
 	g.nodes[0].api(g.token, "POST", "/"+g.domain+"/clients/"+g.device.id+"/certs", map[string]string{"csr": string(request)}, &signed)
@@ -220,7 +219,7 @@ func (g *ground) certify() {
 		g.t.Fatalf("no certificate in %q", signed.Certificate)
 	}
 	g.certificate = tls.Certificate{Certificate: [][]byte{block.Bytes}, PrivateKey: key}
-	g.serial = signed.Serial
+	g.fingerprint = signed.ID
 }
 
 // invite makes the person, an editor of the platform or of the domain, signs in

@@ -50,7 +50,7 @@ type Server struct {
 	// RootLists returns the CRLs that our roots signed (certs.RootList), in DER.
 	// They are fetched with the others, by who checks whole chains. It may be
 	// nil, and is safe for concurrent use.
-	RootLists func() ([][]byte, error)
+	RootLists func() [][]byte
 	Log       *slog.Logger
 	Now       func() time.Time
 

@@ -72,16 +72,17 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	issuer, rootKey := certstest.NewIssuerAndRoot(t, nil)
+	rootList, err := certs.RootList(issuer.Root, rootKey, w.now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.domain, w.device, w.issuer = d.ID, devices[0].ID, issuer
 	w.found(issuer)
 	var mu sync.Mutex
 	w.server = &Server{
-		Issuers: func() []*certs.Issuer { return []*certs.Issuer{issuer} },
-		RootLists: func() ([][]byte, error) {
-			l, err := certs.RootList(issuer.Root, rootKey, w.now())
-			return [][]byte{l}, err
-		},
-		Lists: w.registry, Records: s, Now: w.now,
+		Issuers:   func() []*certs.Issuer { return []*certs.Issuer{issuer} },
+		RootLists: func() [][]byte { return [][]byte{rootList} },
+		Lists:     w.registry, Records: s, Now: w.now,
 		Log: slog.New(slog.NewTextHandler(locked{&mu, &w.log}, nil)),
 	}
 	w.web = httptest.NewServer(w.server.Handler())
@@ -104,7 +105,7 @@ func (l locked) Write(b []byte) (int, error) {
 func (w *world) found(i *certs.Issuer) {
 	w.Helper()
 	_, err := w.registry.RotateAuthority(w.Context(), func() (registry.Authority, error) {
-		return registry.Authority{ID: i.ID, DER: i.Certificate.Raw, Root: i.Root.Raw, Key: []byte("sealed")}, nil
+		return registry.Authority{ID: i.ID, DER: i.Certificate.Raw, Root: i.Root.Raw, RootList: []byte{}, Key: []byte("sealed")}, nil
 	})
 	if err != nil {
 		w.Fatal(err)

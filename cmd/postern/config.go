@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ type Config struct {
 	TLSNames        []string
 	ClientCA        string
 	SecretKey       string
+	PKIURL          string
 	CAPassphrase    string
 	ACME            acmeSettings
 
@@ -89,6 +91,7 @@ func (c *Config) flags() *pflag.FlagSet {
 	f.StringSliceVar(&c.TLSNames, "tls-names", nil, "`names` and addresses, beside localhost and the host name, in the certificate that Postern makes")
 	c.ACME.flags(f)
 	f.StringVar(&c.ClientCA, "client-ca", "", "PEM `file` of authorities whose device certificates are taken beside those of Postern's own CA")
+	f.StringVar(&c.PKIURL, "pki-url", "", "base `URL` in device certificates, where others ask at /pki/ what is revoked, by custom over http; empty: public-url")
 	f.StringVar(&c.CAPassphrase, "ca-passphrase", "", "`passphrase` that seals the keys of Postern's own CA, from its first start on, the same on every node; empty: secret-key alone seals them")
 	f.StringVar(&c.SecretKey, "secret-key", "", "`key` for the hashes of device secrets, 64 hexadecimal digits, the same on every node; empty: secret.key in the data directory")
 
@@ -212,9 +215,9 @@ func (c *Config) Validate() error {
 	if u := c.DatabaseURL; u != "" && !strings.HasPrefix(u, "postgres://") && !strings.HasPrefix(u, "postgresql://") {
 		wrong("database-url", "must begin with postgres://; for SQLite leave it empty and set %s", envName("data-dir"))
 	}
-	if c.PublicURL != "" {
-		if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-			wrong("public-url", "is %q; give a base such as https://postern.example.com", c.PublicURL)
+	for flag, base := range map[string]string{"public-url": c.PublicURL, "pki-url": c.PKIURL} {
+		if u, err := url.Parse(base); base != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "") {
+			wrong(flag, "is %q; give a base such as https://postern.example.com", base)
 		}
 	}
 	for text := range strings.SplitSeq(c.NATSURL, ",") {
@@ -316,6 +319,11 @@ func (c *Config) publicURL() string {
 		}
 	}
 	return "https://localhost"
+}
+
+// pkiURL is the base of what device certificates say about where to ask.
+func (c *Config) pkiURL() string {
+	return cmp.Or(strings.TrimSuffix(c.PKIURL, "/"), c.publicURL())
 }
 
 // serverNames are the names in the certificate that Postern makes for itself.

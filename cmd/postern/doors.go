@@ -20,6 +20,7 @@ import (
 	"github.com/postern-io/postern/adapters/api"
 	"github.com/postern-io/postern/adapters/httpd"
 	"github.com/postern-io/postern/adapters/mqtt"
+	"github.com/postern-io/postern/adapters/pki"
 	"github.com/postern-io/postern/adapters/signin"
 	"github.com/postern-io/postern/adapters/ws"
 	"github.com/postern-io/postern/certs"
@@ -37,10 +38,16 @@ func (h *house) open(c *Config) ([]door, error) {
 	sockets := &ws.Server{Gateway: h.gateway, Log: h.log, MaxPayload: c.MaxPayload}
 	manage, oauth := h.api(c)
 
-	devices := &web{publish: publish, sockets: sockets, mqtt: mqttd, rest: h.rest(c, manage, oauth), proxies: certs.Pool(h.proxies)}
+	questions := &pki.Server{
+		Issuers: h.ca.Issuers, Lists: h.registry, Records: h.store, RootLists: h.ca.RootLists, Log: h.log, Now: time.Now,
+	}
+	devices := &web{
+		publish: publish, sockets: sockets, mqtt: mqttd, pki: questions.Handler(), est: questions.EST(),
+		rest: h.rest(c, manage, oauth), proxies: certs.Pool(h.proxies),
+	}
 	people := devices
 	if c.Auth == "x509" {
-		people = &web{rest: devices.rest} // plain text is for people alone
+		people = &web{pki: devices.pki, est: devices.est, rest: devices.rest} // plain text is for people alone
 	}
 	ops := httpServer(h.ops(), h.log)
 	plain, secure := httpServer(people, h.log), httpServer(devices, h.log)
@@ -95,6 +102,7 @@ func closeWeb(s *http.Server, publish *httpd.Server, sockets *ws.Server) func(co
 // clean their paths: every level of a topic is the device's own.
 type web struct {
 	publish, sockets, mqtt http.Handler // nil: closed here
+	pki, est               http.Handler // paths as they stand too: base64 of a question has slashes
 	rest                   http.Handler
 	proxies                *x509.CertPool
 }
@@ -108,6 +116,10 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.serve(rw, r, w.sockets)
 	case path == "/mqtt":
 		w.serve(rw, r, w.mqtt)
+	case strings.HasPrefix(path, pki.Prefix):
+		w.pki.ServeHTTP(rw, r)
+	case strings.HasPrefix(path, pki.ESTPrefix):
+		w.est.ServeHTTP(rw, w.withoutProxy(r))
 	default:
 		w.rest.ServeHTTP(rw, r)
 	}

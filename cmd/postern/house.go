@@ -29,6 +29,10 @@ import (
 	"github.com/postern-io/postern/store"
 )
 
+// rootListWarning is how long before its end a start says that a root's list
+// needs the root's key.
+const rootListWarning = 60 * 24 * time.Hour
+
 // A house is every room of a running server, built from the ground up.
 type house struct {
 	log      *slog.Logger
@@ -105,9 +109,12 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 
 	h.registry = &registry.Registry{Store: h.store, Hasher: hasher, Now: time.Now, NewID: uuid.NewString}
 	if h.ca, err = certs.Open(ctx, certs.Config{
-		Dir: c.DataDir, Keeper: h.registry, Key: key, Passphrase: c.CAPassphrase, Now: time.Now,
+		Dir: c.DataDir, Keeper: h.registry, Key: key, Passphrase: c.CAPassphrase, URL: c.pkiURL(), Now: time.Now,
 	}); err != nil {
 		return h, err
+	}
+	if ends := h.ca.RootListsEnd(); time.Until(ends) < rootListWarning {
+		log.Warn("the root's revocation list ends soon: start once with its key, ca.key, in the data directory", "ends", ends)
 	}
 	h.trust = certs.NewTrust(h.store, time.Now)
 	if err := h.trust.Load(ctx); err != nil {

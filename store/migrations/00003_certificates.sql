@@ -6,6 +6,7 @@ CREATE TABLE authorities (
     id         TEXT PRIMARY KEY,
     der        BYTEA NOT NULL,
     root       BYTEA NOT NULL,
+    root_list  BYTEA NOT NULL,
     sealed_key BYTEA NOT NULL,
     created_at BIGINT NOT NULL,
     retired_at BIGINT NOT NULL,
