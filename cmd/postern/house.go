@@ -41,6 +41,7 @@ type house struct {
 	bus      *messaging.Bus
 	registry *registry.Registry
 	devices  *authn.Devices
+	claims   *authn.Claims
 	users    *authn.Users
 	factors  *factor.Factors
 	people   *authz.People
@@ -146,10 +147,11 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err := h.post(c); err != nil {
 		return h, err
 	}
+	limits := authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst}
 	h.devices = authn.NewDevices(authn.Config{
-		Find: h.store, Hasher: hasher, Voucher: h.trust, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509",
-		Limits: authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst},
+		Find: h.store, Hasher: hasher, Voucher: h.trust, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509", Limits: limits,
 	})
+	h.claims = authn.NewClaims(authn.ClaimsConfig{Claimer: h.registry, Limits: limits, RequireCertificate: c.Auth == "x509"})
 	channels := authz.NewChannels(h.store, 2*c.CacheSize)
 	h.persons = &adapters.Persons{Users: h.users, People: h.people, Channels: channels, Bus: h.bus, Now: time.Now}
 	h.gateway = &adapters.Gateway{
