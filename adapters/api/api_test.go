@@ -229,6 +229,7 @@ func openSite(t testing.TB, url string) *site {
 		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
 	s.api.Factors = newFactors(t, db, party.ID)
 	users.Factors = s.api.Factors
+	s.api.Claims = authn.NewClaims(authn.ClaimsConfig{Claimer: r, Limits: authn.Limits{SourcePerSecond: 0.1, SourceBurst: 10}})
 	s.handler = s.api.Handler()
 	users.Mail = &s.mail
 	return s

@@ -91,7 +91,7 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		switch op.id {
 		case "issueToken":
 			r.body.(object)["password"] = "wrong"
-		case "setUp", "resetPassword", "verifyEmail", "acceptInvitation", "recoverToken":
+		case "claim", "setUp", "resetPassword", "verifyEmail", "acceptInvitation", "recoverToken":
 			r.body.(object)["token"] = "wrong"
 		case "registerUser":
 			r.token = "not.a.token"

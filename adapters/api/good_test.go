@@ -159,7 +159,14 @@ func (s *site) good() map[string]func() request {
 		"revokeCertificate": func() request {
 			return request{d + "/certs/" + s.certificate() + "/revoke", s.owner, m{"reason": "keyCompromise"}}
 		},
-		"releaseCertificate":    func() request { return request{d + "/certs/" + s.certificate() + "/release", s.owner, nil} },
+		"releaseCertificate": func() request { return request{d + "/certs/" + s.certificate() + "/release", s.owner, nil} },
+		"createClaims": as(d+"/claims", m{"count": 2, "name": "pump", "tags": []string{"a"}, "metadata": m{"site": "north"},
+			"channels": []m{{"channel_id": s.channel.ID, "types": []string{"Publish", "subscribe"}}}}),
+		"listClaims":  func() request { s.claimToken(); return request{d + "/claims?status=open&limit=5", s.owner, nil} },
+		"deleteClaim": func() request { return request{d + "/claims/" + string(s.claimToken().ID), s.owner, nil} },
+		"claim": func() request {
+			return request{"/claim", "", m{"token": s.claimToken().Token.Reveal(), "csr": signingRequest(s.t)}}
+		},
 		"enableClient":          as(client+"/enable", nil),
 		"disableClient":         as(client+"/disable", nil),
 		"deleteClient":          as(client, nil),

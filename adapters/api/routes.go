@@ -114,6 +114,10 @@ var routes = []route{
 	{"GET", "/{domain}/certs/{certificate}", authz.ClientView, (*Server).viewCertificate, 0},
 	{"POST", "/{domain}/certs/{certificate}/revoke", authz.ClientSecret, (*Server).revokeCertificate, 0},
 	{"POST", "/{domain}/certs/{certificate}/release", authz.ClientSecret, (*Server).releaseCertificate, 0},
+	{"POST", "/{domain}/claims", authz.ClientCreate, (*Server).createClaims, 0},
+	{"GET", "/{domain}/claims", authz.ClientView, (*Server).listClaims, 0},
+	{"DELETE", "/{domain}/claims/{claim}", authz.ClientCreate, (*Server).deleteClaim, 0},
+	{"POST", "/claim", anybody, (*Server).claim, 0}, // the token says who
 	{"POST", "/{domain}/clients/{client}/enable", authz.ClientState, (*Server).enableClient, 0},
 	{"POST", "/{domain}/clients/{client}/disable", authz.ClientState, (*Server).disableClient, 0},
 	{"DELETE", "/{domain}/clients/{client}", authz.ClientDelete, (*Server).deleteClient, 0},

@@ -69,6 +69,7 @@ type Server struct {
 	Live     LiveSessions
 	Explain  Explainer
 	Certs    Issuer
+	Claims   *authn.Claims
 	SetUp    SetUpper
 	Audit    AuditTrail      // nil: nothing is written
 	Factors  *factor.Factors // the same that Users asks
@@ -106,7 +107,7 @@ func (s *Server) Handler() http.Handler {
 	return http.StripPrefix("/api", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux := domains
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
-		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions":
+		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions", "claim":
 			mux = platform
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {

@@ -31,6 +31,10 @@ var words = map[string]string{
 	"POST /{domain}/certs/{certificate}/revoke":  "certificate.revoke",
 	"POST /{domain}/certs/{certificate}/release": "certificate.release",
 
+	"POST /{domain}/claims":           "claim.create",
+	"DELETE /{domain}/claims/{claim}": "claim.delete",
+	"POST /claim":                     "claim.use",
+
 	"POST /users/factors/totp":     "factor.totp.begin",
 	"POST /users/factors/passkeys": "factor.passkey.begin",
 }
@@ -128,7 +132,7 @@ func (c *call) about(a answer) string {
 	if a.location != "" {
 		return a.location[strings.LastIndexByte(a.location, '/')+1:]
 	}
-	for _, name := range []string{"client", "channel", "user", "key", "session"} {
+	for _, name := range []string{"client", "channel", "user", "key", "session", "claim"} {
 		if id := c.pathID(name); id != "" {
 			return id
 		}

@@ -31,6 +31,27 @@ func (e CertificateStatus) Valid() bool {
 	}
 }
 
+// Defines values for ClaimStatus.
+const (
+	ClaimStatusExpired ClaimStatus = "expired"
+	ClaimStatusOpen    ClaimStatus = "open"
+	ClaimStatusUsed    ClaimStatus = "used"
+)
+
+// Valid indicates whether the value is a known member of the ClaimStatus enum.
+func (e ClaimStatus) Valid() bool {
+	switch e {
+	case ClaimStatusExpired:
+		return true
+	case ClaimStatusOpen:
+		return true
+	case ClaimStatusUsed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ErrorError.
 const (
 	ErrorErrorAPIResourceError              ErrorError = "api_resource_error"
@@ -586,6 +607,27 @@ func (e ListChannelsParamsStatus) Valid() bool {
 	}
 }
 
+// Defines values for ListClaimsParamsStatus.
+const (
+	ListClaimsParamsStatusExpired ListClaimsParamsStatus = "expired"
+	ListClaimsParamsStatusOpen    ListClaimsParamsStatus = "open"
+	ListClaimsParamsStatusUsed    ListClaimsParamsStatus = "used"
+)
+
+// Valid indicates whether the value is a known member of the ListClaimsParamsStatus enum.
+func (e ListClaimsParamsStatus) Valid() bool {
+	switch e {
+	case ListClaimsParamsStatusExpired:
+		return true
+	case ListClaimsParamsStatusOpen:
+		return true
+	case ListClaimsParamsStatusUsed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListClientsParamsOrder.
 const (
 	ListClientsParamsOrderCreatedAt ListClientsParamsOrder = "created_at"
@@ -826,6 +868,66 @@ type ChannelPatch struct {
 	Name     *string  `json:"name,omitempty"`
 	Route    *string  `json:"route,omitempty"`
 	Store    *bool    `json:"store,omitempty"`
+}
+
+// Claim defines model for Claim.
+type Claim struct {
+	Channels []ClaimChannel `json:"channels"`
+
+	// ClientID Of the client that it is for or has made; empty before that.
+	ClientID  string    `json:"client_id"`
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Metadata The caller's own, at most 16 KiB of JSON.
+	Metadata Metadata    `json:"metadata,omitempty"`
+	Name     string      `json:"name"`
+	Status   ClaimStatus `json:"status"`
+
+	// Tags At most 32, of at most 64 characters.
+	Tags Tags `json:"tags"`
+
+	// Token Only where it was made, once.
+	Token  string     `json:"token,omitempty"`
+	UsedAt *time.Time `json:"used_at,omitempty"`
+}
+
+// ClaimStatus defines model for Claim.Status.
+type ClaimStatus string
+
+// ClaimChannel defines model for ClaimChannel.
+type ClaimChannel struct {
+	ChannelID string `json:"channel_id"`
+
+	// Types publish and subscribe in any case
+	Types []string `json:"types"`
+}
+
+// ClaimPage defines model for ClaimPage.
+type ClaimPage struct {
+	Claims []Claim `json:"claims"`
+	Limit  int     `json:"limit"`
+	Offset int     `json:"offset"`
+	Total  int     `json:"total"`
+}
+
+// ClaimUse defines model for ClaimUse.
+type ClaimUse struct {
+	// Csr PKCS#10 in PEM; empty: a secret is made instead.
+	Csr   string `json:"csr,omitempty"`
+	Token string `json:"token"`
+}
+
+// Claimed defines model for Claimed.
+type Claimed struct {
+	Certificate *Certificate `json:"certificate,omitempty"`
+	ClientID    string       `json:"client_id"`
+	DomainID    string       `json:"domain_id"`
+
+	// Secret New, in the place of any other; only without a signing request, once.
+	Secret string `json:"secret,omitempty"`
 }
 
 // Client defines model for Client.
@@ -1133,6 +1235,26 @@ type NewChannel struct {
 
 // NewChannels defines model for NewChannels.
 type NewChannels = []NewChannel
+
+// NewClaims defines model for NewClaims.
+type NewClaims struct {
+	// Channels At most 32.
+	Channels []ClaimChannel `json:"channels,omitempty"`
+
+	// ClientID Of a client that is there. Without it the claim makes one, with what follows.
+	ClientID string `json:"client_id,omitempty"`
+	Count    *int   `json:"count,omitempty"`
+
+	// ExpiresAt At most a year from now; absent: a week.
+	ExpiresAt time.Time `json:"expires_at,omitempty"`
+
+	// Metadata The caller's own, at most 16 KiB of JSON.
+	Metadata Metadata `json:"metadata,omitempty"`
+	Name     string   `json:"name,omitempty"`
+
+	// Tags At most 32, of at most 64 characters.
+	Tags Tags `json:"tags,omitempty"`
+}
 
 // NewClient defines model for NewClient.
 type NewClient struct {
@@ -1858,6 +1980,16 @@ type ListChannelConnectionsParams struct {
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListClaimsParams defines parameters for ListClaims.
+type ListClaimsParams struct {
+	Offset QueryOffset            `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit             `form:"limit,omitempty" json:"limit,omitempty"`
+	Status ListClaimsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+}
+
+// ListClaimsParamsStatus defines parameters for ListClaims.
+type ListClaimsParamsStatus string
+
 // ListClientsParams defines parameters for ListClients.
 type ListClientsParams struct {
 	Offset QueryOffset             `form:"offset,omitempty" json:"offset,omitempty"`
@@ -1895,6 +2027,9 @@ type ListClientConnectionsParams struct {
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
 }
+
+// ClaimJSONRequestBody defines body for Claim for application/json ContentType.
+type ClaimJSONRequestBody = ClaimUse
 
 // CreateDomainJSONRequestBody defines body for CreateDomain for application/json ContentType.
 type CreateDomainJSONRequestBody = NewDomain
@@ -2006,6 +2141,9 @@ type DisconnectChannelJSONRequestBody = ConnectChannel
 
 // UpdateChannelTagsJSONRequestBody defines body for UpdateChannelTags for application/json ContentType.
 type UpdateChannelTagsJSONRequestBody = TagsChange
+
+// CreateClaimsJSONRequestBody defines body for CreateClaims for application/json ContentType.
+type CreateClaimsJSONRequestBody = NewClaims
 
 // CreateClientJSONRequestBody defines body for CreateClient for application/json ContentType.
 type CreateClientJSONRequestBody = NewClient
