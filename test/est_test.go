@@ -112,7 +112,7 @@ func TestCurlEnrols(t *testing.T) {
 	e.does("openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout device.key -subj / -outform DER 2>/dev/null | openssl base64 >device.b64", "")
 	est := "https://localhost:" + e.https + "/.well-known/est/"
 	post := "curl -sS --cacert ca.crt -H 'Content-Type: application/pkcs10' --data-binary @device.b64 "
-	unwrap := " | openssl base64 -d | openssl pkcs7 -inform DER -print_certs -out "
+	unwrap := " | openssl base64 -d -A | openssl pkcs7 -inform DER -print_certs -out "
 	e.does(post+"-f -u "+e.client+":"+e.secret+" "+est+"simpleenroll"+unwrap+"device.crt", "")
 	e.publishes("device.crt", "device.key", "403")
 	e.does(post+"-f --cert device.crt --key device.key "+est+"simplereenroll"+unwrap+"next.crt", "")
@@ -145,7 +145,7 @@ func TestEnrolmentWhereCertificatesAreRequired(t *testing.T) {
 	est := "https://localhost:" + e.https + "/.well-known/est/"
 	post := "curl -sS --cacert ca.crt -H 'Content-Type: application/pkcs10' --data-binary @device.b64 "
 	e.does(post+"-o /dev/null -w '%{http_code}' -u "+e.client+":"+e.secret+" "+est+"simpleenroll", "401")
-	e.does(post+"-f -u :"+e.claim(map[string]any{"client_id": e.client})+" "+est+"simpleenroll | openssl base64 -d | openssl pkcs7 -inform DER -print_certs -out device.crt", "")
+	e.does(post+"-f -u :"+e.claim(map[string]any{"client_id": e.client})+" "+est+"simpleenroll | openssl base64 -d -A | openssl pkcs7 -inform DER -print_certs -out device.crt", "")
 	e.publishes("device.crt", "device.key", "403")
 	status, _ := e.rest("POST", "/claim", "", map[string]string{"token": e.claim(map[string]any{})})
 	if status != 400 {

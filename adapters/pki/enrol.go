@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"time"
 
@@ -252,16 +251,13 @@ func answer(w http.ResponseWriter, body []byte) {
 	_, _ = w.Write(body)                                                        // the client may be gone; there is nobody else to tell
 }
 
-// wrapped is certificates as a certs-only PKCS#7 in base64. It is broken into
-// lines, which RFC 8951 allows and openssl base64 needs.
+// wrapped is certificates as a certs-only PKCS#7 in base64. It is one line, as
+// RFC 4648 §3.1 has it: strongSwan's pki reads no other. openssl base64 reads it
+// with -A.
 func wrapped(certificates []byte) ([]byte, error) {
 	bag, err := pkcs7.DegenerateCertificate(certificates)
 	if err != nil {
 		return nil, fmt.Errorf("wrap certificates: %w", err)
 	}
-	var body []byte
-	for line := range slices.Chunk(base64.StdEncoding.AppendEncode(nil, bag), 64) {
-		body = append(append(body, line...), '\n')
-	}
-	return body, nil
+	return base64.StdEncoding.AppendEncode(nil, bag), nil
 }
