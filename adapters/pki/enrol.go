@@ -246,6 +246,7 @@ func enrolProblem(err error) *problem {
 // answer sends certificates in base64.
 func answer(w http.ResponseWriter, body []byte) {
 	w.Header().Set("Content-Type", "application/pkcs7-mime; smime-type=certs-only")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))                   // strongSwan's pki reads no chunks
 	w.Header().Set("Content-Transfer-Encoding", "base64")                       // RFC 8951 §3.1: ignored, but old clients look for it
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxTime)) // not every writer has one
 	_, _ = w.Write(body)                                                        // the client may be gone; there is nobody else to tell

@@ -170,10 +170,10 @@ func (e *enrolment) ask(operation, body string, as ...asker) *httptest.ResponseR
 // issued is the one certificate of an answer.
 func (e *enrolment) issued(w *httptest.ResponseRecorder) *x509.Certificate {
 	e.Helper()
-	if w.Code != 200 || w.Header().Get("Content-Type") != "application/pkcs7-mime; smime-type=certs-only" || w.Header().Get("Cache-Control") != "no-store" {
+	if w.Code != 200 || w.Header().Get("Content-Length") != fmt.Sprint(w.Body.Len()) || strings.Contains(w.Body.String(), "\n") || w.Header().Get("Content-Type") != "application/pkcs7-mime; smime-type=certs-only" || w.Header().Get("Cache-Control") != "no-store" {
 		e.Fatalf("got %d %v: %s\n%s", w.Code, w.Header(), w.Body, e.log.String())
 	}
-	der, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(w.Body.String(), "\n", ""))
+	der, err := base64.StdEncoding.DecodeString(w.Body.String())
 	if err != nil {
 		e.Fatal(err)
 	}

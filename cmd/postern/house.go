@@ -211,6 +211,9 @@ func (h *house) transport(c *Config) error {
 	}
 	h.tls = certs.TLS{GetCertificate: h.shown.Certificate, Trust: h.trust, Proxies: h.proxies, Refused: refused("http")}.Config()
 	h.tls.NextProtos = []string{"http/1.1"}
+	// Go begins a connection with records of one packet; strongSwan's pki takes
+	// the answer of EST in two reads at most.
+	h.tls.DynamicRecordSizingDisabled = true
 	h.mqttTLS = certs.TLS{GetCertificate: h.shown.Certificate, Trust: h.trust, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
 	return nil
 }
