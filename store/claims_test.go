@@ -327,3 +327,40 @@ func TestClaimRace(t *testing.T) {
 		}
 	})
 }
+
+// A meanwhile is a store in which something happens once, right after a claim
+// was looked up.
+type meanwhile struct {
+	registry.Store
+	do func()
+}
+
+func (m *meanwhile) ClaimByHash(ctx context.Context, hash registry.SecretHash) (registry.Claim, error) {
+	c, err := m.Store.ClaimByHash(ctx, hash)
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+	return c, err
+}
+
+// Whoever looked a claim up before another used it is late all the same.
+func TestClaimUsedMeanwhile(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		f := newFactory(t, s)
+		token := f.make(1, registry.Claim{})[0].Token
+		f.Store = &meanwhile{s, func() {
+			if _, err := f.use(token, "theirs"); err != nil {
+				t.Error(err)
+			}
+		}}
+		f.refuses("late", token, "ours", registry.ReasonClaimUsed)
+		token = f.make(1, registry.Claim{})[0].Token
+		f.Store = &meanwhile{s, func() {
+			if err := f.DeleteDomain(t.Context(), f.domain); err != nil {
+				t.Error(err)
+			}
+		}}
+		f.refuses("of a domain that went away", token, "ours", registry.ReasonClaimUnknown)
+	})
+}
