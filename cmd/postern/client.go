@@ -93,8 +93,8 @@ func (c *clientFlags) add(f *pflag.FlagSet, env func(string) string) {
 // client returns the client that the flags, the environment and the saved login
 // describe, in this order.
 func (c *clientFlags) client() (*client, error) {
-	if c.output != "table" && c.output != "json" {
-		return nil, usagef("--output is %q; give table or json", c.output)
+	if err := c.checkOutput(); err != nil {
+		return nil, err
 	}
 	path := c.loginFile
 	if path == "" {
@@ -127,6 +127,13 @@ func (c *clientFlags) client() (*client, error) {
 		cl.file, cl.Access, cl.Refresh = "", c.token, ""
 	}
 	return cl, cl.connect()
+}
+
+func (c *clientFlags) checkOutput() error {
+	if c.output != "table" && c.output != "json" {
+		return usagef("--output is %q; give table or json", c.output)
+	}
+	return nil
 }
 
 func (c *client) connect() error {

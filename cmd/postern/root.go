@@ -34,7 +34,7 @@ func rootCommand(io stdio) *cobra.Command {
 	flags.add(root.PersistentFlags(), io.lookup)
 	s := &session{flags: &flags, io: io}
 	root.AddGroup(&cobra.Group{ID: "server", Title: "The server:"}, &cobra.Group{ID: "manage", Title: "A running server:"})
-	for _, c := range []*cobra.Command{serveCommand(io), configCommand(), natsCommand(), natsConfigCommand(), healthCommand(io), recoverOwnerCommand(io), versionCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(io), configCommand(), natsCommand(), natsConfigCommand(), healthCommand(io), recoverOwnerCommand(io), caCommand(s), versionCommand()} {
 		c.GroupID = "server"
 		root.AddCommand(c)
 	}
