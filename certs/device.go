@@ -64,6 +64,17 @@ func invalidRequest(reason string) error { return &registry.InvalidError{Field: 
 // is client authentication, and the life is DeviceLife, or the rest of the
 // authority's own.
 func (a *Authority) IssueDevice(d registry.Device, request Request) (registry.Certificate, error) {
+	return a.issueClient(string(d.ID), []*url.URL{DeviceURN(d.Domain, d.ID)}, request)
+}
+
+// IssueForSecret is IssueDevice with the secret of the device as the common name
+// and no other, as the first users of this made theirs: the certificate is as
+// good as the secret, and ends with it. Who has the certificate has the secret.
+func (a *Authority) IssueForSecret(secret registry.Secret, request Request) (registry.Certificate, error) {
+	return a.issueClient(secret.Reveal(), nil, request)
+}
+
+func (a *Authority) issueClient(name string, urns []*url.URL, request Request) (registry.Certificate, error) {
 	issuer, now := a.issuer(), a.config.Now()
 	ends := now.Add(DeviceLife)
 	if ends.After(issuer.Certificate.NotAfter) {
@@ -71,12 +82,12 @@ func (a *Authority) IssueDevice(d registry.Device, request Request) (registry.Ce
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial(),
-		Subject:      pkix.Name{CommonName: string(d.ID)},
+		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    now.Add(-backdate),
 		NotAfter:     ends,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		URIs:         []*url.URL{DeviceURN(d.Domain, d.ID)},
+		URIs:         urns,
 	}
 	if a.config.URL != "" {
 		template.OCSPServer = []string{a.config.URL + "/pki/ocsp"}

@@ -49,6 +49,8 @@ type Explainer interface {
 // An Issuer signs certificates of devices.
 type Issuer interface {
 	IssueDevice(d registry.Device, request certs.Request) (registry.Certificate, error)
+	// IssueForSecret is the same with a secret of the device as the only name.
+	IssueForSecret(secret registry.Secret, request certs.Request) (registry.Certificate, error)
 	// Chain is the certificate with the issuing authority behind it.
 	Chain(c registry.Certificate) ([]*x509.Certificate, error)
 	Root() *x509.Certificate

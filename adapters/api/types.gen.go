@@ -779,7 +779,7 @@ type Certificate struct {
 	// Ca The root above it, PEM.
 	Ca string `json:"ca"`
 
-	// Certificate PEM, with the issuing authority behind it
+	// Certificate PEM, with the issuing authority behind it; empty for one whose name is a secret, after it was issued
 	Certificate string    `json:"certificate"`
 	ClientID    string    `json:"client_id"`
 	CreatedAt   time.Time `json:"created_at"`
@@ -808,7 +808,7 @@ type Certificate struct {
 	SerialNumber string            `json:"serial_number"`
 	Status       CertificateStatus `json:"status"`
 
-	// Subject RFC 2253
+	// Subject RFC 2253; CN=(secret) where the name is a secret
 	Subject string `json:"subject"`
 }
 
@@ -830,6 +830,9 @@ type CertificateRequest struct {
 
 	// Password Of a PKCS#12 file that the key made here is returned in; empty: PEM.
 	Password string `json:"password,omitempty"`
+
+	// Secret A secret that the client holds now. The certificate's only name (CN) is then that secret, so it is good as long as the secret is. It is shown here and kept nowhere: it is listed and can be revoked, but not shown again, and the same request again makes another certificate.
+	Secret string `json:"secret,omitempty"`
 }
 
 // Channel defines model for Channel.

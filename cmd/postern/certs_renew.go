@@ -27,13 +27,6 @@ import (
 	"github.com/postern-io/postern/certs"
 )
 
-// certsGroup holds the commands about certificates.
-func certsGroup(s *session) *cobra.Command {
-	group := &cobra.Command{Use: "certs", Short: "Renew certificates of devices"}
-	group.AddCommand(renewCommand(s))
-	return group
-}
-
 // A renewal is a certificate and its key, in files, that are to be renewed.
 type renewal struct {
 	cert, key     string // paths
