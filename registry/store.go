@@ -31,6 +31,7 @@ type Reader interface {
 	IdentityReader
 	CertificateReader
 	AuthorityReader
+	HealthReader
 	ClaimReader
 }
 
