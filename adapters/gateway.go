@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -76,6 +79,24 @@ func (g *Gateway) open(ctx context.Context, c authn.Credential) (*Session, error
 	return s, nil
 }
 
+// SharedCertificates returns the certificates that sessions of this node use at
+// more than one address at once: a key that was copied, or a device that changed
+// its address and left a connection behind.
+func (g *Gateway) SharedCertificates() []registry.CertificateID {
+	at := map[registry.CertificateID]netip.Addr{}
+	shared := map[registry.CertificateID]bool{}
+	for _, s := range g.sessions.all() {
+		switch first, seen := at[s.named]; {
+		case s.named == "" || s.chain == nil:
+		case !seen:
+			at[s.named] = s.remote
+		case first != s.remote:
+			shared[s.named] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(shared))
+}
+
 func (g *Gateway) maxSessions() int {
 	if g.MaxSessions > 0 {
 		return g.MaxSessions
@@ -93,6 +114,7 @@ func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
 		via:     c.Via,
 		remote:  c.Remote,
 		chain:   c.Chain,
+		named:   id.Certificate,
 		opened:  g.Now(),
 		lane:    g.Bus.Lane(key),
 		counted: g.Metrics.door(c.Via),

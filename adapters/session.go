@@ -30,6 +30,7 @@ type Session struct {
 	via     string
 	remote  netip.Addr
 	chain   []*x509.Certificate
+	named   registry.CertificateID // of the first of chain; "" without one
 	opened  time.Time
 	lane    *messaging.Lane
 	counted *doorMetrics

@@ -155,6 +155,7 @@ func (s *site) good() map[string]func() request {
 		"rotateSecret":     as(client+"/secret", nil),
 		"issueCertificate": as(client+"/certs", m{"csr": signingRequest(s.t)}),
 		"listCertificates": as(d+"/certs?client="+string(s.client.ID)+"&status=valid&expires_before=2999-01-01T00:00:00Z", nil),
+		"viewHealth":       as(d+"/health?kind=certificate_unused&limit=5", nil),
 		"viewCertificate":  func() request { return request{d + "/certs/" + s.certificate(), s.owner, nil} },
 		"revokeCertificate": func() request {
 			return request{d + "/certs/" + s.certificate() + "/revoke", s.owner, m{"reason": "keyCompromise"}}

@@ -110,6 +110,7 @@ var routes = []route{
 	{"PATCH", "/{domain}/clients/{client}/tags", authz.ClientUpdate, (*Server).updateClientTags, 0},
 	{"PATCH", "/{domain}/clients/{client}/secret", authz.ClientSecret, (*Server).rotateSecret, 0},
 	{"POST", "/{domain}/clients/{client}/certs", authz.ClientSecret, (*Server).issueCertificate, 0},
+	{"GET", "/{domain}/health", authz.ClientView, (*Server).viewHealth, 0},
 	{"GET", "/{domain}/certs", authz.ClientView, (*Server).listCertificates, 0},
 	{"GET", "/{domain}/certs/{certificate}", authz.ClientView, (*Server).viewCertificate, 0},
 	{"POST", "/{domain}/certs/{certificate}/revoke", authz.ClientSecret, (*Server).revokeCertificate, 0},

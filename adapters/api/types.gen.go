@@ -148,6 +148,39 @@ func (e ErrorMethods) Valid() bool {
 	}
 }
 
+// Defines values for HealthKind.
+const (
+	CertificateEnds       HealthKind = "certificate_ends"
+	CertificateOfDisabled HealthKind = "certificate_of_disabled"
+	CertificateShared     HealthKind = "certificate_shared"
+	CertificateUnused     HealthKind = "certificate_unused"
+	SecretIdle            HealthKind = "secret_idle"
+	SecretNotTaken        HealthKind = "secret_not_taken"
+	SecretOld             HealthKind = "secret_old"
+)
+
+// Valid indicates whether the value is a known member of the HealthKind enum.
+func (e HealthKind) Valid() bool {
+	switch e {
+	case CertificateEnds:
+		return true
+	case CertificateOfDisabled:
+		return true
+	case CertificateShared:
+		return true
+	case CertificateUnused:
+		return true
+	case SecretIdle:
+		return true
+	case SecretNotTaken:
+		return true
+	case SecretOld:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for QuestionAction.
 const (
 	Publish   QuestionAction = "publish"
@@ -1157,6 +1190,39 @@ type Factors struct {
 	Totp          bool `json:"totp"`
 }
 
+// Finding defines model for Finding.
+type Finding struct {
+	// At When it ends, was made, or was last used or seen, by kind.
+	At            time.Time `json:"at"`
+	CertificateID string    `json:"certificate_id,omitempty"`
+	ClientID      string    `json:"client_id"`
+	Name          string    `json:"name,omitempty"`
+	SecretID      string    `json:"secret_id,omitempty"`
+}
+
+// Health defines model for Health.
+type Health struct {
+	// Findings Of the kind asked for
+	Findings []Finding      `json:"findings,omitempty"`
+	Kinds    []HealthOfKind `json:"kinds"`
+	Limit    int            `json:"limit,omitempty"`
+	Offset   int            `json:"offset,omitempty"`
+	Total    int            `json:"total,omitempty"`
+}
+
+// HealthKind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days, and no other takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
+type HealthKind string
+
+// HealthOfKind defines model for HealthOfKind.
+type HealthOfKind struct {
+	// Advice What to do.
+	Advice string `json:"advice"`
+
+	// Kind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days, and no other takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
+	Kind  HealthKind `json:"kind"`
+	Total int        `json:"total"`
+}
+
 // Identity defines model for Identity.
 type Identity struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -2027,6 +2093,13 @@ type ListClientsParamsStatus string
 
 // ListClientConnectionsParams defines parameters for ListClientConnections.
 type ListClientConnectionsParams struct {
+	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ViewHealthParams defines parameters for ViewHealth.
+type ViewHealthParams struct {
+	Kind   HealthKind  `form:"kind,omitempty" json:"kind,omitempty"`
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
 }
