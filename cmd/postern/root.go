@@ -41,7 +41,7 @@ func rootCommand(io stdio) *cobra.Command {
 	for _, c := range []*cobra.Command{
 		quickstartCommand(s), setUpCommand(s), loginCommand(s), passwordCommand(s), tokenCommand(s), usersCommand(s), domainsCommand(s), clientsCommand(s),
 		channelsCommand(s), connectCommand(s, true), connectCommand(s, false), explainCommand(s),
-		certsCommand(s), logoutCommand(s), sessionsCommand(s), apiKeysCommand(s), auditCommand(s), explainLoginCommand(s),
+		certsCommand(s), doctorCommand(s), logoutCommand(s), sessionsCommand(s), apiKeysCommand(s), auditCommand(s), explainLoginCommand(s),
 	} {
 		c.GroupID = "manage"
 		root.AddCommand(c)
