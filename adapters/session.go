@@ -30,6 +30,7 @@ type Session struct {
 	via     string
 	remote  netip.Addr
 	chain   []*x509.Certificate
+	vouched registry.AuthorityID // the imported authority of the certificate; "" for any other
 	opened  time.Time
 	lane    *messaging.Lane
 	counted *doorMetrics

@@ -233,7 +233,7 @@ func (r *Registry) switchAuthority(ctx context.Context, by UserID, domain Domain
 // devices stay.
 func (r *Registry) DeleteImported(ctx context.Context, domain DomainID, id AuthorityID) error {
 	return r.lockedDomain(ctx, domain, func(tx Tx) ([]Change, error) {
-		return []Change{{Domain: domain, Authority: id}}, tx.DeleteImported(ctx, domain, id)
+		return []Change{{Domain: domain, Authority: id, Gone: true}}, tx.DeleteImported(ctx, domain, id)
 	})
 }
 
