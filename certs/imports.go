@@ -136,7 +136,7 @@ func (i Imports) List(a registry.ImportedAuthority, text []byte) (registry.Forei
 	}
 	crl, err := x509.ParseRevocationList(listDER(text))
 	if err != nil {
-		return registry.ForeignList{}, invalidList("is not a CRL in PEM or DER (RFC 5280 §5)")
+		return registry.ForeignList{}, invalidList("is not a CRL of version 2 in PEM or DER (RFC 5280 §5)")
 	}
 	switch {
 	case !bytes.Equal(crl.RawIssuer, ca.RawSubject) || crl.CheckSignatureFrom(ca) != nil:

@@ -69,6 +69,7 @@ type Server struct {
 	Live     LiveSessions
 	Explain  Explainer
 	Certs    Issuer
+	Imports  certs.Imports
 	SetUp    SetUpper
 	Audit    AuditTrail      // nil: nothing is written
 	Factors  *factor.Factors // the same that Users asks
