@@ -115,6 +115,7 @@ func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
 		remote:  c.Remote,
 		chain:   c.Chain,
 		named:   id.Certificate,
+		vouched: id.Authority,
 		opened:  g.Now(),
 		lane:    g.Bus.Lane(key),
 		counted: g.Metrics.door(c.Via),
@@ -169,7 +170,7 @@ func (g *Gateway) Changed(ctx context.Context, changes []registry.Change) {
 // another, and too slow for a thousand of them.
 func (g *Gateway) goneWith(c registry.Change) []*Session {
 	switch {
-	case !c.Gone, c.Channel != "", c.User != "":
+	case !c.Gone, c.Channel != "", c.User != "", c.Authority != "":
 		return nil
 	case c.Device != "":
 		return g.sessions.ofDevice(c.Device)
@@ -188,9 +189,15 @@ func (g *Gateway) look(ctx context.Context, c registry.Change) {
 		for _, s := range g.sessions.onChannel(c.Channel) {
 			s.changed()
 		}
+	case c.Authority != "" && c.Device == "": // an imported one; of ours none ends by such a change
+		for _, s := range g.sessions.inDomain(c.Domain) {
+			if s.vouched == c.Authority {
+				s.recheck(ctx)
+			}
+		}
 	case c.Gone, c.User != "":
 		// those of the gone have ended; people do not hold device sessions
-	case c.Device != "": // or a certificate of it
+	case c.Device != "": // or a certificate of it, or who means it
 		for _, s := range g.sessions.ofDevice(c.Device) {
 			s.recheck(ctx)
 		}

@@ -17,6 +17,13 @@ type CertificateID string
 // An AuthorityID is the same of an authority's own certificate.
 type AuthorityID string
 
+// A Vouched is a certificate of a device that was found good.
+type Vouched struct {
+	Certificate CertificateID
+	Ends        time.Time          // when the first ends of all that it rests on
+	Authority   *ImportedAuthority // who vouches; nil for our own and those that the operator trusts. Shared: do not write to it
+}
+
 // Fingerprint returns the name of a certificate among all.
 func Fingerprint(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)

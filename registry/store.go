@@ -33,6 +33,7 @@ type Reader interface {
 	AuthorityReader
 	HealthReader
 	ClaimReader
+	ImportReader
 }
 
 // A Tx is one transaction.
@@ -50,6 +51,7 @@ type Tx interface {
 	CertificateWriter
 	AuthorityWriter
 	ClaimWriter
+	ImportWriter
 	Purger
 
 	// Lock waits until this transaction alone holds the named lock, on every
@@ -67,6 +69,7 @@ const (
 
 	lockAuthority LockName = "authority" // one authority signs
 	lockLists     LockName = "lists"     // lists of what was revoked are numbered
+	lockForeign   LockName = "foreign"   // how many lines the lists of imported authorities have
 )
 
 // A DomainReader reads domains.
@@ -275,6 +278,45 @@ type ClaimWriter interface {
 	// UpdateClaim writes Device, Request and UsedAt.
 	UpdateClaim(ctx context.Context, c Claim) error
 	DeleteClaim(ctx context.Context, domain DomainID, id ClaimID) error
+}
+
+// An ImportReader reads imported authorities, whom they mean, and their lists.
+type ImportReader interface {
+	ImportedAuthority(ctx context.Context, domain DomainID, id AuthorityID) (ImportedAuthority, error)
+	// ImportedAuthorities returns those of a domain by name, or with an empty
+	// one those of all domains that are ImportEnabled.
+	ImportedAuthorities(ctx context.Context, domain DomainID) ([]ImportedAuthority, error)
+	Principal(ctx context.Context, authority AuthorityID, name string) (Principal, error)
+	// Principals returns those of an authority, by name; of q the page and the
+	// Device count.
+	Principals(ctx context.Context, authority AuthorityID, q Query) (List[Principal], error)
+	// ForeignLists returns all lists without their DER.
+	ForeignLists(ctx context.Context) ([]ForeignList, error)
+	ForeignList(ctx context.Context, authority AuthorityID) (ForeignList, error)
+	// ForeignListHead is ForeignList without the DER.
+	ForeignListHead(ctx context.Context, authority AuthorityID) (ForeignList, error)
+}
+
+// An ImportWriter changes them.
+type ImportWriter interface {
+	// InsertImported adds an authority, which must be new in its domain.
+	InsertImported(ctx context.Context, a ImportedAuthority) error
+	// UpdateImported writes all but the certificate. Of two authorities with
+	// one key only one can be other than ImportUnproved.
+	UpdateImported(ctx context.Context, a ImportedAuthority) error
+	// DeleteImported removes it with its principals and its list.
+	DeleteImported(ctx context.Context, domain DomainID, id AuthorityID) error
+	// KeyClaimed reports whether an authority with that key is other than
+	// ImportUnproved.
+	KeyClaimed(ctx context.Context, keyHash string) (bool, error)
+	InsertPrincipal(ctx context.Context, p Principal) error
+	DeletePrincipal(ctx context.Context, authority AuthorityID, name string) error
+	PrincipalsOf(ctx context.Context, device DeviceID) ([]Principal, error)
+	// PendingOf counts the devices of an authority that wait for approval.
+	PendingOf(ctx context.Context, authority AuthorityID) (int, error)
+	PutForeignList(ctx context.Context, l ForeignList) error
+	// TouchForeignList writes FetchedAt.
+	TouchForeignList(ctx context.Context, authority AuthorityID, at time.Time) error
 }
 
 // A Purger removes what has had its time.

@@ -53,7 +53,7 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		return s.do(op.method, r.path, r.token, r.body, edits...)
 	}
 	r := good()
-	if s.provokeFactor(op, status, &r) {
+	if s.provokeFactor(op, status, &r) || s.provokeAuthority(op, status, &r) {
 		return send(r)
 	}
 	switch status {

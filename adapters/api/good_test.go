@@ -192,6 +192,7 @@ func (s *site) good() map[string]func() request {
 		"explain":                as(d+"/explain", m{"client_id": s.client.ID, "topic": "m/x/c/y", "action": "subscribe"}),
 	}
 	maps.Copy(requests, s.factorRequests())
+	maps.Copy(requests, s.authorityRequests())
 	return requests
 }
 

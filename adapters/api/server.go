@@ -72,6 +72,7 @@ type Server struct {
 	Explain  Explainer
 	Certs    Issuer
 	Claims   *authn.Claims
+	Imports  certs.Imports
 	SetUp    SetUpper
 	Audit    AuditTrail      // nil: nothing is written
 	Factors  *factor.Factors // the same that Users asks

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -31,9 +32,18 @@ var words = map[string]string{
 	"POST /{domain}/certs/{certificate}/revoke":  "certificate.revoke",
 	"POST /{domain}/certs/{certificate}/release": "certificate.release",
 
-	"POST /{domain}/claims":           "claim.create",
-	"DELETE /{domain}/claims/{claim}": "claim.delete",
-	"POST /claim":                     "claim.use",
+	"POST /{domain}/claims":                                           "claim.create",
+	"DELETE /{domain}/claims/{claim}":                                 "claim.delete",
+	"POST /claim":                                                     "claim.use",
+	"POST /{domain}/authorities":                                      "authority.import",
+	"PATCH /{domain}/authorities/{authority}":                         "authority.update",
+	"DELETE /{domain}/authorities/{authority}":                        "authority.delete",
+	"POST /{domain}/authorities/{authority}/prove":                    "authority.prove",
+	"POST /{domain}/authorities/{authority}/enable":                   "authority.enable",
+	"POST /{domain}/authorities/{authority}/disable":                  "authority.disable",
+	"POST /{domain}/authorities/{authority}/crl":                      "authority.crl",
+	"POST /{domain}/authorities/{authority}/principals":               "principal.bind",
+	"DELETE /{domain}/authorities/{authority}/principals/{principal}": "principal.unbind",
 
 	"POST /users/factors/totp":     "factor.totp.begin",
 	"POST /users/factors/passkeys": "factor.passkey.begin",
@@ -116,6 +126,7 @@ func (s *Server) tell(ctx context.Context, rt route, c *call, a answer, err erro
 	if id, err := registry.ParseID(c.request.URL.Query().Get("user")); err == nil {
 		e.Details["user"] = id
 	}
+	maps.Copy(e.Details, c.details)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 	defer cancel()
 	if err := s.Audit.InsertAudit(ctx, e); err != nil {

@@ -7,6 +7,27 @@ import (
 	"time"
 )
 
+// Defines values for AuthorityStatus.
+const (
+	AuthorityStatusDisabled AuthorityStatus = "disabled"
+	AuthorityStatusEnabled  AuthorityStatus = "enabled"
+	AuthorityStatusUnproved AuthorityStatus = "unproved"
+)
+
+// Valid indicates whether the value is a known member of the AuthorityStatus enum.
+func (e AuthorityStatus) Valid() bool {
+	switch e {
+	case AuthorityStatusDisabled:
+		return true
+	case AuthorityStatusEnabled:
+		return true
+	case AuthorityStatusUnproved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CertificateStatus.
 const (
 	CertificateStatusExpired CertificateStatus = "expired"
@@ -181,6 +202,30 @@ func (e HealthKind) Valid() bool {
 	}
 }
 
+// Defines values for NameSource.
+const (
+	NameSourceCnID     NameSource = "cn_id"
+	NameSourceCnSecret NameSource = "cn_secret"
+	NameSourceName     NameSource = "name"
+	NameSourceSanURI   NameSource = "san_uri"
+)
+
+// Valid indicates whether the value is a known member of the NameSource enum.
+func (e NameSource) Valid() bool {
+	switch e {
+	case NameSourceCnID:
+		return true
+	case NameSourceCnSecret:
+		return true
+	case NameSourceName:
+		return true
+	case NameSourceSanURI:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for QuestionAction.
 const (
 	Publish   QuestionAction = "publish"
@@ -265,12 +310,31 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for StalePolicy.
+const (
+	Refuse StalePolicy = "refuse"
+	Warn   StalePolicy = "warn"
+)
+
+// Valid indicates whether the value is a known member of the StalePolicy enum.
+func (e StalePolicy) Valid() bool {
+	switch e {
+	case Refuse:
+		return true
+	case Warn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Status.
 const (
 	StatusDeleted  Status = "deleted"
 	StatusDisabled Status = "disabled"
 	StatusEnabled  Status = "enabled"
 	StatusFrozen   Status = "frozen"
+	StatusPending  Status = "pending"
 )
 
 // Valid indicates whether the value is a known member of the Status enum.
@@ -283,6 +347,8 @@ func (e Status) Valid() bool {
 	case StatusEnabled:
 		return true
 	case StatusFrozen:
+		return true
+	case StatusPending:
 		return true
 	default:
 		return false
@@ -353,6 +419,7 @@ const (
 	QueryStatusDisabled QueryStatus = "disabled"
 	QueryStatusEnabled  QueryStatus = "enabled"
 	QueryStatusFrozen   QueryStatus = "frozen"
+	QueryStatusPending  QueryStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the QueryStatus enum.
@@ -367,6 +434,8 @@ func (e QueryStatus) Valid() bool {
 	case QueryStatusEnabled:
 		return true
 	case QueryStatusFrozen:
+		return true
+	case QueryStatusPending:
 		return true
 	default:
 		return false
@@ -443,6 +512,7 @@ const (
 	ListDomainsParamsStatusDisabled ListDomainsParamsStatus = "disabled"
 	ListDomainsParamsStatusEnabled  ListDomainsParamsStatus = "enabled"
 	ListDomainsParamsStatusFrozen   ListDomainsParamsStatus = "frozen"
+	ListDomainsParamsStatusPending  ListDomainsParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListDomainsParamsStatus enum.
@@ -457,6 +527,8 @@ func (e ListDomainsParamsStatus) Valid() bool {
 	case ListDomainsParamsStatusEnabled:
 		return true
 	case ListDomainsParamsStatusFrozen:
+		return true
+	case ListDomainsParamsStatusPending:
 		return true
 	default:
 		return false
@@ -512,6 +584,7 @@ const (
 	ListUsersParamsStatusDisabled ListUsersParamsStatus = "disabled"
 	ListUsersParamsStatusEnabled  ListUsersParamsStatus = "enabled"
 	ListUsersParamsStatusFrozen   ListUsersParamsStatus = "frozen"
+	ListUsersParamsStatusPending  ListUsersParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListUsersParamsStatus enum.
@@ -526,6 +599,8 @@ func (e ListUsersParamsStatus) Valid() bool {
 	case ListUsersParamsStatusEnabled:
 		return true
 	case ListUsersParamsStatusFrozen:
+		return true
+	case ListUsersParamsStatusPending:
 		return true
 	default:
 		return false
@@ -620,6 +695,7 @@ const (
 	ListChannelsParamsStatusDisabled ListChannelsParamsStatus = "disabled"
 	ListChannelsParamsStatusEnabled  ListChannelsParamsStatus = "enabled"
 	ListChannelsParamsStatusFrozen   ListChannelsParamsStatus = "frozen"
+	ListChannelsParamsStatusPending  ListChannelsParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListChannelsParamsStatus enum.
@@ -634,6 +710,8 @@ func (e ListChannelsParamsStatus) Valid() bool {
 	case ListChannelsParamsStatusEnabled:
 		return true
 	case ListChannelsParamsStatusFrozen:
+		return true
+	case ListChannelsParamsStatusPending:
 		return true
 	default:
 		return false
@@ -710,6 +788,7 @@ const (
 	ListClientsParamsStatusDisabled ListClientsParamsStatus = "disabled"
 	ListClientsParamsStatusEnabled  ListClientsParamsStatus = "enabled"
 	ListClientsParamsStatusFrozen   ListClientsParamsStatus = "frozen"
+	ListClientsParamsStatusPending  ListClientsParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListClientsParamsStatus enum.
@@ -724,6 +803,8 @@ func (e ListClientsParamsStatus) Valid() bool {
 	case ListClientsParamsStatusEnabled:
 		return true
 	case ListClientsParamsStatusFrozen:
+		return true
+	case ListClientsParamsStatusPending:
 		return true
 	default:
 		return false
@@ -762,6 +843,24 @@ type APIKeyPage struct {
 type Acceptance struct {
 	Password string `json:"password"`
 	Token    string `json:"token"`
+}
+
+// Arrival What becomes of a name that is heard for the first time; with the source name only.
+type Arrival struct {
+	// Approve Names that match are enabled at once, such as pump-*; empty: none.
+	Approve string `json:"approve,omitempty"`
+
+	// Channels What those may do, at most 32.
+	Channels []ChannelGrant `json:"channels,omitempty"`
+
+	// MaxPending How many may be pending; 0 is 1000.
+	MaxPending int `json:"max_pending,omitempty"`
+
+	// Register A client is made, which is pending until it is enabled.
+	Register bool `json:"register,omitempty"`
+
+	// Tags At most 32, of at most 64 characters.
+	Tags Tags `json:"tags,omitempty"`
 }
 
 // AuditEvent defines model for AuditEvent.
@@ -805,6 +904,68 @@ type AuditPage struct {
 	Limit  int          `json:"limit"`
 	Offset int          `json:"offset"`
 	Total  int          `json:"total"`
+}
+
+// Authority defines model for Authority.
+type Authority struct {
+	// Arrival What becomes of a name that is heard for the first time; with the source name only.
+	Arrival Arrival `json:"arrival"`
+
+	// Certificate PEM
+	Certificate string     `json:"certificate"`
+	CreatedAt   time.Time  `json:"created_at"`
+	CreatedBy   string     `json:"created_by,omitempty"`
+	Crl         *ListState `json:"crl,omitempty"`
+	CrlURL      string     `json:"crl_url,omitempty"`
+	ExpiresAt   time.Time  `json:"expires_at"`
+
+	// ID SHA-256 fingerprint, hexadecimal
+	ID          string `json:"id"`
+	LongestLife string `json:"longest_life,omitempty"`
+	Name        string `json:"name"`
+
+	// Nonce While it is unproved
+	Nonce          string     `json:"nonce,omitempty"`
+	NotBefore      time.Time  `json:"not_before"`
+	OverrideBy     string     `json:"override_by,omitempty"`
+	OverrideReason string     `json:"override_reason,omitempty"`
+	ProvedAt       *time.Time `json:"proved_at,omitempty"`
+
+	// Source Where certificates of the authority name the client: the common name is a secret (cn_secret), an id (cn_id), or any name that is bound (name); or a subject alternative name urn:postern:<domain>:<client> (san_uri).
+	Source NameSource `json:"source"`
+
+	// StaleList What becomes of its certificates when its list is past its time, or was never got.
+	StaleList StalePolicy     `json:"stale_list"`
+	Status    AuthorityStatus `json:"status"`
+
+	// Subject RFC 2253
+	Subject   string    `json:"subject"`
+	UpdatedAt time.Time `json:"updated_at"`
+	UpdatedBy string    `json:"updated_by,omitempty"`
+}
+
+// AuthorityStatus defines model for Authority.Status.
+type AuthorityStatus string
+
+// AuthorityPage defines model for AuthorityPage.
+type AuthorityPage struct {
+	Authorities []Authority `json:"authorities"`
+	Total       int         `json:"total"`
+}
+
+// AuthorityPatch defines model for AuthorityPatch.
+type AuthorityPatch struct {
+	Arrival     *Arrival     `json:"arrival,omitempty"`
+	CrlURL      *string      `json:"crl_url,omitempty"`
+	LongestLife *string      `json:"longest_life,omitempty"`
+	Name        *string      `json:"name,omitempty"`
+	StaleList   *StalePolicy `json:"stale_list,omitempty"`
+}
+
+// AuthorityProof defines model for AuthorityProof.
+type AuthorityProof struct {
+	// Certificate PEM, signed by the authority, with the nonce as its one common name
+	Certificate string `json:"certificate"`
 }
 
 // Certificate defines model for Certificate.
@@ -878,7 +1039,9 @@ type Channel struct {
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Route    string   `json:"route,omitempty"`
-	Status   Status   `json:"status"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status"`
 
 	// Store true: acknowledged means stored; false: live, at most once.
 	Store bool `json:"store"`
@@ -887,6 +1050,12 @@ type Channel struct {
 	Tags      Tags      `json:"tags,omitempty"`
 	UpdatedAt time.Time `json:"updated_at,omitempty"`
 	UpdatedBy string    `json:"updated_by,omitempty"`
+}
+
+// ChannelGrant defines model for ChannelGrant.
+type ChannelGrant struct {
+	ChannelID string   `json:"channel_id"`
+	Types     []string `json:"types"`
 }
 
 // ChannelPage defines model for ChannelPage.
@@ -976,7 +1145,9 @@ type Client struct {
 	// Metadata The caller's own, at most 16 KiB of JSON.
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
-	Status   Status   `json:"status"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags      Tags      `json:"tags,omitempty"`
@@ -1104,7 +1275,9 @@ type Domain struct {
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name"`
 	Route    string   `json:"route"`
-	Status   Status   `json:"status"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags      Tags      `json:"tags,omitempty"`
@@ -1248,6 +1421,16 @@ type IdentityPage struct {
 	Total      int        `json:"total"`
 }
 
+// ListState defines model for ListState.
+type ListState struct {
+	FetchedAt  time.Time `json:"fetched_at"`
+	Lines      int       `json:"lines"`
+	NextUpdate time.Time `json:"next_update"`
+	Number     string    `json:"number,omitempty"`
+	Stale      bool      `json:"stale"`
+	ThisUpdate time.Time `json:"this_update"`
+}
+
 // Member defines model for Member.
 type Member struct {
 	FirstName string `json:"first_name,omitempty"`
@@ -1275,6 +1458,9 @@ type Message struct {
 // Metadata The caller's own, at most 16 KiB of JSON.
 type Metadata map[string]interface{}
 
+// NameSource Where certificates of the authority name the client: the common name is a secret (cn_secret), an id (cn_id), or any name that is bound (name); or a subject alternative name urn:postern:<domain>:<client> (san_uri).
+type NameSource string
+
 // NewAPIKey defines model for NewAPIKey.
 type NewAPIKey struct {
 	// ExpiresAt At most a year from now; absent: 90 days.
@@ -1287,6 +1473,30 @@ type NewAPIKey struct {
 	Role Role `json:"role"`
 }
 
+// NewAuthority defines model for NewAuthority.
+type NewAuthority struct {
+	// Arrival What becomes of a name that is heard for the first time; with the source name only.
+	Arrival Arrival `json:"arrival,omitempty"`
+
+	// Certificate One certificate in PEM
+	Certificate string `json:"certificate"`
+
+	// CrlURL Where its list is fetched, http or https.
+	CrlURL string `json:"crl_url,omitempty"`
+
+	// LongestLife Of a certificate of a client, such as 2160h; empty: any.
+	LongestLife string `json:"longest_life,omitempty"`
+
+	// Name Empty: the common name of the certificate.
+	Name string `json:"name,omitempty"`
+
+	// Source Where certificates of the authority name the client: the common name is a secret (cn_secret), an id (cn_id), or any name that is bound (name); or a subject alternative name urn:postern:<domain>:<client> (san_uri).
+	Source NameSource `json:"source"`
+
+	// StaleList What becomes of its certificates when its list is past its time, or was never got.
+	StaleList StalePolicy `json:"stale_list,omitempty"`
+}
+
 // NewChannel defines model for NewChannel.
 type NewChannel struct {
 	ID string `json:"id,omitempty"`
@@ -1295,8 +1505,10 @@ type NewChannel struct {
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Route    string   `json:"route,omitempty"`
-	Status   Status   `json:"status,omitempty"`
-	Store    *bool    `json:"store,omitempty"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status,omitempty"`
+	Store  *bool  `json:"store,omitempty"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags Tags `json:"tags,omitempty"`
@@ -1333,7 +1545,9 @@ type NewClient struct {
 	// Metadata The caller's own, at most 16 KiB of JSON.
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
-	Status   Status   `json:"status,omitempty"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status,omitempty"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags Tags `json:"tags,omitempty"`
@@ -1371,6 +1585,14 @@ type NewPasskey struct {
 
 	// Passkey JSON of WebAuthn Level 3: options in publicKey, or the toJSON() of a PublicKeyCredential.
 	Passkey WebAuthn `json:"passkey"`
+}
+
+// NewPrincipal defines model for NewPrincipal.
+type NewPrincipal struct {
+	ClientID string `json:"client_id"`
+
+	// Name The common name. With another source than name it is left out.
+	Name string `json:"name,omitempty"`
 }
 
 // NewTOTP defines model for NewTOTP.
@@ -1455,6 +1677,27 @@ type PictureChange struct {
 	ProfilePicture string `json:"profile_picture"`
 }
 
+// Principal defines model for Principal.
+type Principal struct {
+	ClientID  string    `json:"client_id"`
+	CreatedAt time.Time `json:"created_at"`
+	Name      string    `json:"name"`
+}
+
+// PrincipalPage defines model for PrincipalPage.
+type PrincipalPage struct {
+	Limit      int         `json:"limit"`
+	Offset     int         `json:"offset"`
+	Principals []Principal `json:"principals"`
+	Total      int         `json:"total"`
+}
+
+// ProofOverride defines model for ProofOverride.
+type ProofOverride struct {
+	// Reason At most 1000 characters
+	Reason string `json:"reason"`
+}
+
 // Question defines model for Question.
 type Question struct {
 	Action QuestionAction `json:"action,omitempty"`
@@ -1497,6 +1740,12 @@ type Revocation struct {
 
 // RevocationReason RFC 5280 §5.3.1; certificateHold can be released again
 type RevocationReason string
+
+// RevocationList defines model for RevocationList.
+type RevocationList struct {
+	// Crl PEM, or base64 of DER
+	Crl string `json:"crl"`
+}
 
 // Role Empty for none.
 type Role string
@@ -1624,7 +1873,10 @@ type SignIn struct {
 	Username string `json:"username,omitempty"`
 }
 
-// Status defines model for Status.
+// StalePolicy What becomes of its certificates when its list is past its time, or was never got.
+type StalePolicy string
+
+// Status pending is a client that came with a factory's certificate and waits to be enabled.
 type Status string
 
 // Tags At most 32, of at most 64 characters.
@@ -1672,7 +1924,9 @@ type User struct {
 	Provider       string   `json:"provider,omitempty"`
 
 	// Role Empty for none.
-	Role   Role   `json:"role,omitempty"`
+	Role Role `json:"role,omitempty"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
 	Status Status `json:"status"`
 
 	// Tags At most 32, of at most 64 characters.
@@ -1716,6 +1970,9 @@ type WebAuthn map[string]interface{}
 // AppKey defines model for app_key.
 type AppKey = string
 
+// PathAuthority defines model for path_authority.
+type PathAuthority = string
+
 // PathCertificate defines model for path_certificate.
 type PathCertificate = string
 
@@ -1733,6 +1990,9 @@ type PathKey = string
 
 // PathPasskey defines model for path_passkey.
 type PathPasskey = string
+
+// PathPrincipal defines model for path_principal.
+type PathPrincipal = string
 
 // PathSession defines model for path_session.
 type PathSession = string
@@ -1994,6 +2254,15 @@ type EndSessionParams struct {
 	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
 }
 
+// ListPrincipalsParams defines parameters for ListPrincipals.
+type ListPrincipalsParams struct {
+	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Client Of this client
+	Client string `form:"client,omitempty" json:"client,omitempty"`
+}
+
 // ListCertificatesParams defines parameters for ListCertificates.
 type ListCertificatesParams struct {
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
@@ -2190,6 +2459,24 @@ type UpdateUserTagsJSONRequestBody = TagsChange
 
 // UpdateUserUsernameJSONRequestBody defines body for UpdateUserUsername for application/json ContentType.
 type UpdateUserUsernameJSONRequestBody = UsernameChange
+
+// ImportAuthorityJSONRequestBody defines body for ImportAuthority for application/json ContentType.
+type ImportAuthorityJSONRequestBody = NewAuthority
+
+// UpdateAuthorityJSONRequestBody defines body for UpdateAuthority for application/json ContentType.
+type UpdateAuthorityJSONRequestBody = AuthorityPatch
+
+// PutRevocationListJSONRequestBody defines body for PutRevocationList for application/json ContentType.
+type PutRevocationListJSONRequestBody = RevocationList
+
+// OverrideProofJSONRequestBody defines body for OverrideProof for application/json ContentType.
+type OverrideProofJSONRequestBody = ProofOverride
+
+// BindPrincipalJSONRequestBody defines body for BindPrincipal for application/json ContentType.
+type BindPrincipalJSONRequestBody = NewPrincipal
+
+// ProveAuthorityJSONRequestBody defines body for ProveAuthority for application/json ContentType.
+type ProveAuthorityJSONRequestBody = AuthorityProof
 
 // RevokeCertificateJSONRequestBody defines body for RevokeCertificate for application/json ContentType.
 type RevokeCertificateJSONRequestBody = Revocation
