@@ -41,6 +41,7 @@ type listState struct {
 	stale  bool
 	failed string
 	again  time.Time // not before
+	url    string    // that this is about
 }
 
 func newLists(h *house) *lists {
@@ -142,6 +143,9 @@ func (l *lists) watch(all []registry.ImportedAuthority, heads map[registry.Autho
 		if state == nil {
 			state = &listState{}
 			l.known[a.ID] = state
+		}
+		if state.url != a.ListURL { // another place may answer at once
+			state.url, state.again, state.failed = a.ListURL, time.Time{}, ""
 		}
 		stale := got && !time.Now().Before(head.NextUpdate)
 		if stale && !state.stale {
