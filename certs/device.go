@@ -141,7 +141,7 @@ func acceptable(key crypto.PublicKey) error {
 	case ed25519.PublicKey:
 		return nil
 	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits >= 2048 && bits <= 4096 {
+		if bits := k.N.BitLen(); bits >= minRSA && bits <= 4096 {
 			return nil
 		}
 	}

@@ -2,6 +2,9 @@ package certs
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -111,7 +114,22 @@ var (
 	errNoneShown  = errors.New("no certificate was shown")
 	errTooManyUp  = fmt.Errorf("the chain has more than %d certificates", maxChain)
 	errUnreadable = errors.New("the certificate has no content")
+	errWeakKey    = fmt.Errorf("the certificate's key is weak: RSA below %d bits, or ECDSA below P-256", minRSA)
 )
+
+// minRSA is the shortest RSA key of a device, in bits (NIST SP 800-131A).
+const minRSA = 2048
+
+// weak reports whether somebody may know the private key by now.
+func weak(key crypto.PublicKey) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return k.N.BitLen() < minRSA
+	case *ecdsa.PublicKey:
+		return k.Curve.Params().BitSize < 256
+	}
+	return false
+}
 
 // maxChain bounds the signatures that a stranger makes us verify.
 const maxChain = 6
@@ -154,6 +172,9 @@ func (w *view) verify(chain []*x509.Certificate, now time.Time) (*vouched, *Untr
 	paths, err := verifyChain(chain, w.anchors, now)
 	if err != nil {
 		return nil, err
+	}
+	if weak(chain[0].PublicKey) {
+		return nil, &UntrustedError{registry.ReasonCertificateUntrusted, errWeakKey}
 	}
 	paths, by := w.nearest(paths)
 	v := &vouched{by: w}
