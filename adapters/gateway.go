@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -76,6 +79,24 @@ func (g *Gateway) open(ctx context.Context, c authn.Credential) (*Session, error
 	return s, nil
 }
 
+// SharedCertificates returns the certificates that sessions of this node use at
+// more than one address at once: a key that was copied, or a device that changed
+// its address and left a connection behind.
+func (g *Gateway) SharedCertificates() []registry.CertificateID {
+	at := map[registry.CertificateID]netip.Addr{}
+	shared := map[registry.CertificateID]bool{}
+	for _, s := range g.sessions.all() {
+		switch first, seen := at[s.named]; {
+		case s.named == "" || s.chain == nil:
+		case !seen:
+			at[s.named] = s.remote
+		case first != s.remote:
+			shared[s.named] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(shared))
+}
+
 func (g *Gateway) maxSessions() int {
 	if g.MaxSessions > 0 {
 		return g.MaxSessions
@@ -93,6 +114,8 @@ func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
 		via:     c.Via,
 		remote:  c.Remote,
 		chain:   c.Chain,
+		named:   id.Certificate,
+		vouched: id.Authority,
 		opened:  g.Now(),
 		lane:    g.Bus.Lane(key),
 		counted: g.Metrics.door(c.Via),
@@ -147,7 +170,7 @@ func (g *Gateway) Changed(ctx context.Context, changes []registry.Change) {
 // another, and too slow for a thousand of them.
 func (g *Gateway) goneWith(c registry.Change) []*Session {
 	switch {
-	case !c.Gone, c.Channel != "", c.User != "":
+	case !c.Gone, c.Channel != "", c.User != "", c.Authority != "":
 		return nil
 	case c.Device != "":
 		return g.sessions.ofDevice(c.Device)
@@ -166,9 +189,15 @@ func (g *Gateway) look(ctx context.Context, c registry.Change) {
 		for _, s := range g.sessions.onChannel(c.Channel) {
 			s.changed()
 		}
+	case c.Authority != "" && c.Device == "": // an imported one; of ours none ends by such a change
+		for _, s := range g.sessions.inDomain(c.Domain) {
+			if s.vouched == c.Authority {
+				s.recheck(ctx)
+			}
+		}
 	case c.Gone, c.User != "":
 		// those of the gone have ended; people do not hold device sessions
-	case c.Device != "": // or a certificate of it
+	case c.Device != "": // or a certificate of it, or who means it
 		for _, s := range g.sessions.ofDevice(c.Device) {
 			s.recheck(ctx)
 		}

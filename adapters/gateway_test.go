@@ -2,6 +2,10 @@ package adapters_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"net/netip"
 	"slices"
@@ -290,6 +294,41 @@ func TestSessionsOfADeviceAreBounded(t *testing.T) {
 	open(t, w, d)
 	if got := len(w.Gateway.Sessions(d.ID)); got != 2 {
 		t.Errorf("%d sessions are listed, want 2", got)
+	}
+}
+
+// A certificate that two addresses use at once may be one key in two devices.
+func TestSharedCertificates(t *testing.T) {
+	t.Parallel()
+	w := adaptertest.NewLaptop(t)
+	at := func(d adaptertest.Device, c *tls.Certificate, address string) *adapters.Session {
+		t.Helper()
+		leaf, err := x509.ParseCertificate(c.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := w.Gateway.Open(t.Context(), authn.Credential{Via: "mqtt", Remote: netip.MustParseAddr(address), Chain: []*x509.Certificate{leaf}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		return s
+	}
+	copied, lone, quiet := w.NewDevice(t, both), w.NewDevice(t, both), w.NewDevice(t, both)
+	key, other := w.PKI.URN(t, copied), w.PKI.URN(t, lone)
+	at(copied, key, "192.0.2.1")
+	second := at(copied, key, "192.0.2.2")
+	at(copied, w.PKI.URN(t, copied), "192.0.2.3") // another certificate of the device
+	at(lone, other, "192.0.2.1")
+	at(lone, other, "192.0.2.1")
+	open(t, w, quiet)
+	sum := sha256.Sum256(key.Certificate[0])
+	if got := w.Gateway.SharedCertificates(); len(got) != 1 || string(got[0]) != hex.EncodeToString(sum[:]) {
+		t.Errorf("got %v, want the one that is copied", got)
+	}
+	second.Close()
+	if got := w.Gateway.SharedCertificates(); len(got) != 0 {
+		t.Errorf("after one has left: %v", got)
 	}
 }
 

@@ -30,6 +30,8 @@ type Session struct {
 	via     string
 	remote  netip.Addr
 	chain   []*x509.Certificate
+	named   registry.CertificateID // of the first of chain; "" without one
+	vouched registry.AuthorityID   // the imported authority of the certificate; "" for any other
 	opened  time.Time
 	lane    *messaging.Lane
 	counted *doorMetrics

@@ -50,6 +50,10 @@ func (c *Credential) ShowSecret(text string) {
 // door can see, such as two Authorization headers.
 func (c *Credential) ShowConflict() { c.conflict = true }
 
+// Conflicts reports whether the evidence contradicts itself, for a door that asks
+// others than Devices.
+func (c *Credential) Conflicts() bool { return c.conflict }
+
 var oidCommonName = asn1.ObjectIdentifier{2, 5, 4, 3}
 
 // commonName returns the one common name of a certificate. Subject.CommonName

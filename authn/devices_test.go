@@ -128,8 +128,8 @@ func (f *fleet) authn(c Config) *Devices {
 // vouching finds every certificate good, until it ends, but those it names.
 type vouching map[*x509.Certificate]registry.Reason
 
-func (v vouching) Vouch(chain []*x509.Certificate) (registry.CertificateID, time.Time, registry.Reason) {
-	return "shown", chain[0].NotAfter, v[chain[0]]
+func (v vouching) Vouch(chain []*x509.Certificate) (registry.Vouched, registry.Reason) {
+	return registry.Vouched{Certificate: "shown", Ends: chain[0].NotAfter}, v[chain[0]]
 }
 
 func show(id string, secrets ...registry.Secret) Credential {

@@ -15,11 +15,16 @@ type lookup struct {
 	c     *Credential
 	trace *trace
 	now   time.Time
+
+	imported *registry.ImportedAuthority // who vouches for the certificate; nil for our own and the operator's
 }
 
 // named returns the one device that all evidence names, and the secret it
 // showed.
 func (l *lookup) named() (*record, *registry.DeviceSecret, error) {
+	if l.imported != nil {
+		return l.byImported(l.imported)
+	}
 	if len(l.c.Chain) > 0 {
 		return l.byCertificate()
 	}

@@ -50,6 +50,11 @@ const (
 	Explain        Action = "explain"
 	Speak          Action = "message.publish"
 	Listen         Action = "message.subscribe"
+
+	AuthorityView     Action = "authority.view"
+	AuthorityManage   Action = "authority.manage"
+	AuthorityOverride Action = "authority.override"
+	PrincipalBind     Action = "principal.bind"
 )
 
 // Where a rule looks for the role.
@@ -103,6 +108,11 @@ var table = map[Action]struct {
 	Speak:          {registry.Editor, inDomain},
 	Listen:         {registry.Viewer, inDomain},
 	Explain:        {registry.Editor, inDomain}, // it tells a right secret from a wrong one
+
+	AuthorityView:     {registry.Viewer, inDomain},
+	AuthorityManage:   {registry.Admin, inDomain}, // whoever it vouches for comes in
+	AuthorityOverride: {registry.Admin, platform}, // a tenant's word is no proof
+	PrincipalBind:     {registry.Editor, inDomain},
 }
 
 // InDomain reports whether the action is one inside a domain.

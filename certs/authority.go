@@ -44,7 +44,7 @@ type Keeper interface {
 	RenewRootList(ctx context.Context, id registry.AuthorityID, list []byte) error
 }
 
-// Config is what Open needs. All but Passphrase and URL are required.
+// Config is what Open needs. Dir, Keeper, Key and Now are required.
 type Config struct {
 	Dir        string // where the root is: ca.crt and, unless it was taken off the machine, ca.key
 	Keeper     Keeper
@@ -52,6 +52,12 @@ type Config struct {
 	Passphrase string // if set, it is needed besides
 	URL        string // of /pki/ for strangers, without a final slash; "": certificates do not say where to ask
 	Now        func() time.Time
+
+	// RootKey is the file of the root's key when that is kept elsewhere, such as
+	// on a stick: it is read there and not copied. "": ca.key in Dir.
+	RootKey string
+	// RootPassphrase opens that file; "": Passphrase does.
+	RootPassphrase string
 }
 
 // An Authority is our own: a root, and below it issuing authorities, of which
@@ -156,7 +162,7 @@ func (a *Authority) Rotate(ctx context.Context) error {
 
 // found makes an issuing authority, and the root above it when there is none.
 func (a *Authority) found() (registry.Authority, error) {
-	root, rootKey, err := openRoot(a.path("ca.crt"), a.path("ca.key"), a.config.Passphrase, a.config.Now())
+	root, rootKey, err := a.openRoot()
 	if err != nil {
 		return registry.Authority{}, err
 	}

@@ -198,7 +198,7 @@ func TestOldRootStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, refused := a.trust(t).Vouch([]*x509.Certificate{parsed}); refused != "" {
+	if _, refused := a.trust(t).Vouch([]*x509.Certificate{parsed}); refused != "" {
 		t.Errorf("a certificate that the root signed itself: %s", refused)
 	}
 }
@@ -367,8 +367,8 @@ func TestIssueDevice(t *testing.T) {
 		if _, err := verifyChain(chain, pool(a.Root()), time.Now()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if id, ends, refused := trust.Vouch(chain[:1]); refused != "" || id != issued.ID || !ends.After(issued.NotAfter) || ends.After(issued.NotAfter.Add(time.Second)) {
-			t.Errorf("%s: vouched for %s until %s, %s", name, id, ends, refused)
+		if by, refused := trust.Vouch(chain[:1]); refused != "" || by.Certificate != issued.ID || !by.Ends.After(issued.NotAfter) || by.Ends.After(issued.NotAfter.Add(time.Second)) {
+			t.Errorf("%s: vouched for %s until %s, %s", name, by.Certificate, by.Ends, refused)
 		}
 		if life := time.Until(leaf.NotAfter); life > DeviceLife || life < DeviceLife-time.Minute {
 			t.Errorf("%s: valid for %s", name, life)

@@ -23,10 +23,11 @@ import (
 const DeviceLife = 30 * 24 * time.Hour
 
 // A Request is a PKCS#10 request (RFC 2986) whose sender has the key in it.
-// What else it proposes is not looked at.
+// What else it proposes is not looked at, but by Renews.
 type Request struct {
 	Fingerprint string // SHA-256 of it, in hexadecimal
 	key         crypto.PublicKey
+	names       *x509.CertificateRequest
 }
 
 // ParseRequest reads a request in PEM. Keys are ECDSA on P-256, P-384 or P-521,
@@ -53,7 +54,7 @@ func ParseRequestDER(der []byte) (Request, error) {
 		return Request{}, invalidRequest("is not signed with its own key")
 	}
 	sum := sha256.Sum256(der)
-	return Request{Fingerprint: hex.EncodeToString(sum[:]), key: csr.PublicKey}, nil
+	return Request{Fingerprint: hex.EncodeToString(sum[:]), key: csr.PublicKey, names: csr}, nil
 }
 
 func invalidRequest(reason string) error { return &registry.InvalidError{Field: "csr", Reason: reason} }
@@ -63,6 +64,17 @@ func invalidRequest(reason string) error { return &registry.InvalidError{Field: 
 // is client authentication, and the life is DeviceLife, or the rest of the
 // authority's own.
 func (a *Authority) IssueDevice(d registry.Device, request Request) (registry.Certificate, error) {
+	return a.issueClient(string(d.ID), []*url.URL{DeviceURN(d.Domain, d.ID)}, request)
+}
+
+// IssueForSecret is IssueDevice with the secret of the device as the common name
+// and no other, as the first users of this made theirs: the certificate is as
+// good as the secret, and ends with it. Who has the certificate has the secret.
+func (a *Authority) IssueForSecret(secret registry.Secret, request Request) (registry.Certificate, error) {
+	return a.issueClient(secret.Reveal(), nil, request)
+}
+
+func (a *Authority) issueClient(name string, urns []*url.URL, request Request) (registry.Certificate, error) {
 	issuer, now := a.issuer(), a.config.Now()
 	ends := now.Add(DeviceLife)
 	if ends.After(issuer.Certificate.NotAfter) {
@@ -70,12 +82,12 @@ func (a *Authority) IssueDevice(d registry.Device, request Request) (registry.Ce
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial(),
-		Subject:      pkix.Name{CommonName: string(d.ID)},
+		Subject:      pkix.Name{CommonName: name},
 		NotBefore:    now.Add(-backdate),
 		NotAfter:     ends,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		URIs:         []*url.URL{DeviceURN(d.Domain, d.ID)},
+		URIs:         urns,
 	}
 	if a.config.URL != "" {
 		template.OCSPServer = []string{a.config.URL + "/pki/ocsp"}
@@ -129,7 +141,7 @@ func acceptable(key crypto.PublicKey) error {
 	case ed25519.PublicKey:
 		return nil
 	case *rsa.PublicKey:
-		if bits := k.N.BitLen(); bits >= 2048 && bits <= 4096 {
+		if bits := k.N.BitLen(); bits >= minRSA && bits <= 4096 {
 			return nil
 		}
 	}

@@ -19,6 +19,14 @@ func WriteKey(path string, key crypto.PrivateKey) error { return writeKey(path, 
 // writeKey is WriteKey, encrypted (PBES2, AES-256, PBKDF2) with a passphrase if
 // there is one, as openssl pkey reads it.
 func writeKey(path string, key crypto.PrivateKey, passphrase string) error {
+	data, err := encodeKey(key, passphrase)
+	if err != nil {
+		return fmt.Errorf("encode key for %s: %w", filepath.Base(path), err)
+	}
+	return writeNew(path, data, 0o600)
+}
+
+func encodeKey(key crypto.PrivateKey, passphrase string) ([]byte, error) {
 	block := &pem.Block{Type: "PRIVATE KEY"}
 	var err error
 	if passphrase == "" {
@@ -31,9 +39,9 @@ func writeKey(path string, key crypto.PrivateKey, passphrase string) error {
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("encode key for %s: %w", filepath.Base(path), err)
+		return nil, err
 	}
-	return writeNew(path, pem.EncodeToMemory(block), 0o600)
+	return pem.EncodeToMemory(block), nil
 }
 
 const encryptedKey = "ENCRYPTED PRIVATE KEY"

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,7 +15,7 @@ import (
 
 // A MadeKey is a key that was made for somebody who asked for a certificate
 // without one. It is kept nowhere: its PEM or PKCS12 is shown once.
-type MadeKey struct{ key *ecdsa.PrivateKey }
+type MadeKey struct{ key crypto.Signer }
 
 // MakeKey returns a new key on P-256 and the request for it.
 func MakeKey() (*MadeKey, Request, error) {
@@ -22,12 +23,33 @@ func MakeKey() (*MadeKey, Request, error) {
 	if err != nil {
 		return nil, Request{}, err
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	made := &MadeKey{key}
+	der, err := made.request()
 	if err != nil {
 		return nil, Request{}, err
 	}
 	request, err := ParseRequestDER(der)
-	return &MadeKey{key}, request, err
+	return made, request, err
+}
+
+// AdoptKey returns a key that was made elsewhere, such as on the machine that
+// asks for the certificate.
+func AdoptKey(key crypto.Signer) *MadeKey { return &MadeKey{key} }
+
+func (k *MadeKey) request() ([]byte, error) {
+	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, k.key)
+}
+
+// SigningRequest returns a PKCS#10 request for the key, in PEM.
+func (k *MadeKey) SigningRequest() (string, error) {
+	der, err := k.request()
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})), err
+}
+
+// Holds reports whether the certificate is for this key.
+func (k *MadeKey) Holds(c *x509.Certificate) bool {
+	public, ok := k.key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(c.PublicKey)
 }
 
 // PEM returns the key as PKCS#8.

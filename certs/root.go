@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"time"
@@ -44,10 +43,7 @@ func openRoot(certPath, keyPath, passphrase string, now time.Time) (*x509.Certif
 	if err != nil {
 		return nil, nil, err
 	}
-	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(roots[0].PublicKey) {
-		return nil, nil, fmt.Errorf("%s is not the key of %s", keyPath, certPath)
-	}
-	return roots[0], key, nil
+	return roots[0], key, belongTo(key, roots[0], keyPath, certPath)
 }
 
 func newRoot(path string, key crypto.Signer, now time.Time) (*x509.Certificate, error) {

@@ -43,7 +43,7 @@ func (t TLS) Config() *tls.Config {
 			if len(s.PeerCertificates) == 0 {
 				return nil
 			}
-			_, err := t.Trust.verify(s.PeerCertificates, now())
+			_, _, err := t.Trust.verify(s.PeerCertificates, now())
 			if err != nil && len(t.Proxies) > 0 && Signed(s.PeerCertificates, proxies, now()) {
 				return nil
 			}
@@ -72,7 +72,7 @@ func (t TLS) named(base *tls.Config) func(*tls.ClientHelloInfo) (*tls.Config, er
 		by, n := t.Trust.view.Load(), last.Load()
 		if n == nil || n.by != by {
 			n = &named{by, base.Clone()}
-			n.config.GetConfigForClient, n.config.ClientCAs = nil, by.anchors
+			n.config.GetConfigForClient, n.config.ClientCAs = nil, by.named
 			last.Store(n)
 		}
 		return n.config, nil

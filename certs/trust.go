@@ -2,6 +2,9 @@ package certs
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -34,13 +37,23 @@ type Trust struct {
 	view        atomic.Pointer[view]
 	verified    *otter.Cache[[sha256.Size]byte, *vouched]
 
-	learning sync.Mutex // what is learned later was read later
-	mu       sync.RWMutex
-	revoked  map[registry.CertificateID]struct{}
+	learning  sync.Mutex // what is learned later was read later
+	importing sync.Mutex // the same for imported authorities
+	anchoring sync.Mutex // one view is made after another
+	mu        sync.RWMutex
+	revoked   map[registry.CertificateID]struct{}
+	lists     map[registry.AuthorityID]*foreignList // of imported authorities
+	doubted   map[registry.AuthorityID]error
 }
 
 // A view is the set of anchors at one time.
-type view struct{ anchors *x509.CertPool }
+type view struct {
+	own      []*x509.Certificate
+	all      []*imported
+	anchors  *x509.CertPool       // both
+	named    *x509.CertPool       // in the request for a certificate; nil: nobody is
+	imported map[string]*imported // by their certificate in DER
+}
 
 // vouched is a chain whose signatures were verified. Signatures do not age, but
 // only the anchors of its time stand behind it.
@@ -48,6 +61,9 @@ type vouched struct {
 	id       registry.CertificateID
 	by       *view
 	from, to time.Time // when all of the chain is valid
+
+	authority *registry.ImportedAuthority // nil: ours, or the operator's
+	serial    serialKey                   // in the list of the imported authority
 }
 
 // maxVerified bounds the chains that are remembered: each costs some 200 bytes,
@@ -59,14 +75,17 @@ const maxVerified = 100_000
 func NewTrust(revocations Revocations, now func() time.Time) *Trust {
 	t := &Trust{revocations: revocations, now: now}
 	t.verified = otter.Must(&otter.Options[[sha256.Size]byte, *vouched]{MaximumSize: maxVerified})
-	t.SetAnchors(nil)
+	t.setView(nil, nil)
 	return t
 }
 
-// SetAnchors says whose certificates are taken from now on. An anchor that is no
-// root, such as an issuing authority, needs nobody above it.
+// SetAnchors says whose certificates are taken from now on, beside those of
+// imported authorities (LoadImported). An anchor that is no root, such as an
+// issuing authority, needs nobody above it.
 func (t *Trust) SetAnchors(anchors []*x509.Certificate) {
-	t.view.Store(&view{Pool(anchors)})
+	t.anchoring.Lock()
+	defer t.anchoring.Unlock()
+	t.setView(anchors, t.view.Load().all)
 }
 
 // An UntrustedError says why a client certificate was refused.
@@ -78,15 +97,15 @@ type UntrustedError struct {
 func (e *UntrustedError) Error() string { return string(e.Reason) + ": " + e.Err.Error() }
 func (e *UntrustedError) Unwrap() error { return e.Err }
 
-// Vouch returns what the certificate of a device is called and when it, or an
-// authority above it, ends. The chain is what was shown, the device's own
-// certificate first. A certificate that is not good now has a reason instead.
-func (t *Trust) Vouch(chain []*x509.Certificate) (id registry.CertificateID, ends time.Time, refused registry.Reason) {
-	v, err := t.verify(chain, t.now())
+// Vouch returns what the certificate of a device is called, who vouches for it
+// and until when. The chain is what was shown, the device's own certificate
+// first. A certificate that is not good now has a reason instead.
+func (t *Trust) Vouch(chain []*x509.Certificate) (registry.Vouched, registry.Reason) {
+	v, ends, err := t.verify(chain, t.now())
 	if err != nil {
-		return "", time.Time{}, err.Reason
+		return registry.Vouched{}, err.Reason
 	}
-	return v.id, v.to, ""
+	return registry.Vouched{Certificate: v.id, Ends: ends, Authority: v.authority}, ""
 }
 
 var (
@@ -95,37 +114,58 @@ var (
 	errNoneShown  = errors.New("no certificate was shown")
 	errTooManyUp  = fmt.Errorf("the chain has more than %d certificates", maxChain)
 	errUnreadable = errors.New("the certificate has no content")
+	errWeakKey    = fmt.Errorf("the certificate's key is weak: RSA below %d bits, or ECDSA below P-256", minRSA)
 )
+
+// minRSA is the shortest RSA key of a device, in bits (NIST SP 800-131A).
+const minRSA = 2048
+
+// weak reports whether somebody may know the private key by now.
+func weak(key crypto.PublicKey) bool {
+	switch k := key.(type) {
+	case *rsa.PublicKey:
+		return k.N.BitLen() < minRSA
+	case *ecdsa.PublicKey:
+		return k.Curve.Params().BitSize < 256
+	}
+	return false
+}
 
 // maxChain bounds the signatures that a stranger makes us verify.
 const maxChain = 6
 
-func (t *Trust) verify(chain []*x509.Certificate, now time.Time) (*vouched, *UntrustedError) {
+// verify returns a chain that is good now, and when the first of what it rests
+// on ends.
+func (t *Trust) verify(chain []*x509.Certificate, now time.Time) (v *vouched, ends time.Time, _ *UntrustedError) {
 	switch {
 	case len(chain) == 0:
-		return nil, &UntrustedError{registry.ReasonCertificateUntrusted, errNoneShown}
+		return nil, ends, &UntrustedError{registry.ReasonCertificateUntrusted, errNoneShown}
 	case len(chain) > maxChain:
-		return nil, &UntrustedError{registry.ReasonCertificateUntrusted, errTooManyUp}
+		return nil, ends, &UntrustedError{registry.ReasonCertificateUntrusted, errTooManyUp}
 	case len(chain[0].Raw) == 0:
-		return nil, &UntrustedError{registry.ReasonCertificateUntrusted, errUnreadable}
+		return nil, ends, &UntrustedError{registry.ReasonCertificateUntrusted, errUnreadable}
 	}
 	by, sum := t.view.Load(), sha256.Sum256(chain[0].Raw)
 	v, known := t.verified.GetIfPresent(sum)
 	if !known || v.by != by || now.Before(v.from) || !now.Before(v.to) {
 		var err *UntrustedError
 		if v, err = by.verify(chain, now); err != nil {
-			return nil, err
+			return nil, ends, err
 		}
 		v.id = registry.CertificateID(hex.EncodeToString(sum[:]))
 		t.verified.Set(sum, v)
+	}
+	if v.authority != nil {
+		ends, err := t.obey(v, now)
+		return v, ends, err
 	}
 	t.mu.RLock()
 	_, revoked := t.revoked[v.id]
 	t.mu.RUnlock()
 	if revoked {
-		return nil, &UntrustedError{registry.ReasonCertificateRevoked, errRevoked}
+		return nil, ends, &UntrustedError{registry.ReasonCertificateRevoked, errRevoked}
 	}
-	return v, nil
+	return v, v.to, nil
 }
 
 func (w *view) verify(chain []*x509.Certificate, now time.Time) (*vouched, *UntrustedError) {
@@ -133,7 +173,16 @@ func (w *view) verify(chain []*x509.Certificate, now time.Time) (*vouched, *Untr
 	if err != nil {
 		return nil, err
 	}
+	if weak(chain[0].PublicKey) {
+		return nil, &UntrustedError{registry.ReasonCertificateUntrusted, errWeakKey}
+	}
+	paths, by := w.nearest(paths)
 	v := &vouched{by: w}
+	if by != nil {
+		if err := v.imports(by, paths[0]); err != nil {
+			return nil, err
+		}
+	}
 	for _, path := range paths { // the one that lasts longest
 		from, to := path[0].NotBefore, path[0].NotAfter
 		for _, c := range path[1:] {

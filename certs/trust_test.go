@@ -48,7 +48,7 @@ func TestTrustKnowsWhatIsRevoked(t *testing.T) {
 	ctx := t.Context()
 	vouch := func(chain []*x509.Certificate, want registry.Reason) {
 		t.Helper()
-		if _, _, refused := trust.Vouch(chain); refused != want {
+		if _, refused := trust.Vouch(chain); refused != want {
 			t.Errorf("refused for %q, want %q", refused, want)
 		}
 	}
@@ -127,7 +127,7 @@ func TestVouch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for range 2 { // the second time from memory
 				now = time.Now().Add(test.at)
-				if _, _, refused := trust.Vouch(test.chain); refused != test.want {
+				if _, refused := trust.Vouch(test.chain); refused != test.want {
 					t.Errorf("refused for %q, want %q", refused, test.want)
 				}
 				now = time.Now()
@@ -136,7 +136,7 @@ func TestVouch(t *testing.T) {
 		})
 	}
 	trust.SetAnchors([]*x509.Certificate{stranger.Root()})
-	if _, _, refused := trust.Vouch([]*x509.Certificate{good}); refused != registry.ReasonCertificateUntrusted {
+	if _, refused := trust.Vouch([]*x509.Certificate{good}); refused != registry.ReasonCertificateUntrusted {
 		t.Errorf("an anchor was taken away, and memory still vouches: %q", refused)
 	}
 }

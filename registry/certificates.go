@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,6 +16,13 @@ type CertificateID string
 
 // An AuthorityID is the same of an authority's own certificate.
 type AuthorityID string
+
+// A Vouched is a certificate of a device that was found good.
+type Vouched struct {
+	Certificate CertificateID
+	Ends        time.Time          // when the first ends of all that it rests on
+	Authority   *ImportedAuthority // who vouches; nil for our own and those that the operator trusts. Shared: do not write to it
+}
 
 // Fingerprint returns the name of a certificate among all.
 func Fingerprint(c *x509.Certificate) string {
@@ -173,15 +179,8 @@ func (r *Registry) IssueCertificate(ctx context.Context, by UserID, domain Domai
 		if d.Status != Enabled {
 			return nil, &InvalidError{Field: "client", Reason: "must be enabled to be given a certificate"}
 		}
-		now := r.now()
-		if c, err = tx.CertificateFor(ctx, device, request, now); err == nil || !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
-		if c, err = sign(d); err != nil {
-			return nil, err
-		}
-		c.Domain, c.Device, c.Request, c.CreatedBy, c.CreatedAt = domain, device, request, by, now
-		return nil, tx.InsertCertificate(ctx, c)
+		c, err = r.issue(ctx, tx, d, Certificate{Domain: domain, Device: device, Request: request, CreatedBy: by}, sign)
+		return nil, err
 	})
 	if err != nil {
 		return Certificate{}, err

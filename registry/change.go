@@ -13,6 +13,9 @@ package registry
 //	Domain, Device, Certificate
 //	                        a certificate: its revocation, or its release
 //	Authority               an authority of ours that is new
+//	Domain, Authority       an imported authority: its status, its rules, its list
+//	Domain, Device, Authority
+//	                        a device that an imported authority means no more
 //	User                    a person: role, status, password, sessions
 //	Domain, User            a membership
 type Change struct {

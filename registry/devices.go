@@ -192,7 +192,7 @@ func (d *Device) settle() error {
 	if err := checkText("identity", d.Identity, MaxName); err != nil {
 		return err
 	}
-	if err := checkStatus(d.Status, Enabled, Disabled); err != nil {
+	if err := checkStatus(d.Status, Enabled, Disabled, Pending); err != nil {
 		return err
 	}
 	if err := checkTags(d.Tags); err != nil {

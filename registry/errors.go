@@ -17,6 +17,10 @@ var (
 	// ErrFrozen is returned for every change inside a frozen domain.
 	ErrFrozen = errors.New("domain is frozen")
 
+	// ErrDisabled is returned when a device, or its domain, that asks for
+	// something of its own is disabled.
+	ErrDisabled = errors.New("disabled")
+
 	// ErrLastOwner is returned when a change would leave the platform without
 	// an enabled owner.
 	ErrLastOwner = errors.New("the last owner must stay")

@@ -10,6 +10,7 @@ const (
 	Disabled Status = "disabled"
 	Frozen   Status = "frozen"  // domains only: readable, nothing in it may publish, subscribe or change
 	Deleted  Status = "deleted" // users only: kept for 30 days
+	Pending  Status = "pending" // devices only: it came with a factory's certificate and waits for approval
 )
 
 // Metadata is the caller's own JSON object; Postern does not look into it.

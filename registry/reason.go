@@ -19,10 +19,20 @@ const (
 	ReasonCertificateRevoked   Reason = "certificate_revoked"
 	ReasonCertificateUntrusted Reason = "certificate_untrusted"
 	ReasonCertificateRequired  Reason = "certificate_required"
+	ReasonCertificateTooLong   Reason = "certificate_too_long"  // its life is longer than its imported authority may give
+	ReasonListStale            Reason = "revocation_list_stale" // of an imported authority, which refuses then
+	ReasonForeignAuthority     Reason = "foreign_authority"     // the device is another imported authority's
+	ReasonDevicePending        Reason = "device_pending"        // came with a factory's certificate, waits for approval
+	ReasonTooManyPending       Reason = "too_many_pending"      // devices of that authority wait
 	ReasonDeviceDisabled       Reason = "device_disabled"
 	ReasonDeviceDeleted        Reason = "device_deleted"
 	ReasonTooManyAttempts      Reason = "too_many_attempts"
 	ReasonSessionEnded         Reason = "session_ended" // by an operator
+
+	// May you become a device?
+	ReasonClaimUnknown Reason = "claim_unknown"
+	ReasonClaimUsed    Reason = "claim_used"
+	ReasonClaimExpired Reason = "claim_expired"
 
 	// Who are you, person?
 	ReasonUnknownUser   Reason = "unknown_user"

@@ -31,6 +31,9 @@ type Reader interface {
 	IdentityReader
 	CertificateReader
 	AuthorityReader
+	HealthReader
+	ClaimReader
+	ImportReader
 }
 
 // A Tx is one transaction.
@@ -47,6 +50,8 @@ type Tx interface {
 	APIKeyWriter
 	CertificateWriter
 	AuthorityWriter
+	ClaimWriter
+	ImportWriter
 	Purger
 
 	// Lock waits until this transaction alone holds the named lock, on every
@@ -64,6 +69,7 @@ const (
 
 	lockAuthority LockName = "authority" // one authority signs
 	lockLists     LockName = "lists"     // lists of what was revoked are numbered
+	lockForeign   LockName = "foreign"   // how many lines the lists of imported authorities have
 )
 
 // A DomainReader reads domains.
@@ -222,8 +228,9 @@ type CertificateReader interface {
 // A CertificateWriter changes them.
 type CertificateWriter interface {
 	// CertificateFor returns the newest certificate of the device from that
-	// request that is neither revoked nor ended at now.
-	CertificateFor(ctx context.Context, device DeviceID, request string, now time.Time) (Certificate, error)
+	// request that is neither revoked nor ended at now; unless replaces is
+	// empty, the one that replaced that one.
+	CertificateFor(ctx context.Context, device DeviceID, request string, replaces CertificateID, now time.Time) (Certificate, error)
 	// GoodCertificates returns the certificates of a device, or with an empty
 	// one of all devices of the domain, that are neither revoked for good nor
 	// ended at now.
@@ -254,12 +261,70 @@ type AuthorityWriter interface {
 	PutRevocationList(ctx context.Context, l RevocationList) error
 }
 
+// A ClaimReader reads claims.
+type ClaimReader interface {
+	// ClaimByHash returns the claim whose token has this hash, used and expired
+	// ones included.
+	ClaimByHash(ctx context.Context, hash SecretHash) (Claim, error)
+	Claims(ctx context.Context, q ClaimQuery) (List[Claim], error)
+}
+
+// A ClaimWriter changes them.
+type ClaimWriter interface {
+	// InsertClaim adds a claim without its Rights.
+	InsertClaim(ctx context.Context, c Claim) error
+	// InsertClaimRights adds rights to all claims of the batch.
+	InsertClaimRights(ctx context.Context, batch string, r ClaimRights) error
+	// UpdateClaim writes Device, Request and UsedAt.
+	UpdateClaim(ctx context.Context, c Claim) error
+	DeleteClaim(ctx context.Context, domain DomainID, id ClaimID) error
+}
+
+// An ImportReader reads imported authorities, whom they mean, and their lists.
+type ImportReader interface {
+	ImportedAuthority(ctx context.Context, domain DomainID, id AuthorityID) (ImportedAuthority, error)
+	// ImportedAuthorities returns those of a domain by name, or with an empty
+	// one those of all domains that are ImportEnabled.
+	ImportedAuthorities(ctx context.Context, domain DomainID) ([]ImportedAuthority, error)
+	Principal(ctx context.Context, authority AuthorityID, name string) (Principal, error)
+	// Principals returns those of an authority, by name; of q the page and the
+	// Device count.
+	Principals(ctx context.Context, authority AuthorityID, q Query) (List[Principal], error)
+	// ForeignLists returns all lists without their DER.
+	ForeignLists(ctx context.Context) ([]ForeignList, error)
+	ForeignList(ctx context.Context, authority AuthorityID) (ForeignList, error)
+	// ForeignListHead is ForeignList without the DER.
+	ForeignListHead(ctx context.Context, authority AuthorityID) (ForeignList, error)
+}
+
+// An ImportWriter changes them.
+type ImportWriter interface {
+	// InsertImported adds an authority, which must be new in its domain.
+	InsertImported(ctx context.Context, a ImportedAuthority) error
+	// UpdateImported writes all but the certificate. Of two authorities with
+	// one key only one can be other than ImportUnproved.
+	UpdateImported(ctx context.Context, a ImportedAuthority) error
+	// DeleteImported removes it with its principals and its list.
+	DeleteImported(ctx context.Context, domain DomainID, id AuthorityID) error
+	// KeyClaimed reports whether an authority with that key is other than
+	// ImportUnproved.
+	KeyClaimed(ctx context.Context, keyHash string) (bool, error)
+	InsertPrincipal(ctx context.Context, p Principal) error
+	DeletePrincipal(ctx context.Context, authority AuthorityID, name string) error
+	PrincipalsOf(ctx context.Context, device DeviceID) ([]Principal, error)
+	// PendingOf counts the devices of an authority that wait for approval.
+	PendingOf(ctx context.Context, authority AuthorityID) (int, error)
+	PutForeignList(ctx context.Context, l ForeignList) error
+	// TouchForeignList writes FetchedAt.
+	TouchForeignList(ctx context.Context, authority AuthorityID, at time.Time) error
+}
+
 // A Purger removes what has had its time.
 type Purger interface {
 	// PurgeUsers removes users deleted before the given time.
 	PurgeUsers(ctx context.Context, deletedBefore time.Time) error
 	// PurgeExpired removes sessions, refresh tokens, device secrets, one-time
-	// keys, API keys, sign-in counters and what else of signing in ended
+	// keys, API keys, claims, sign-in counters and what else of signing in ended
 	// before the given time.
 	PurgeExpired(ctx context.Context, endedBefore time.Time) error
 	PurgeAudit(ctx context.Context, before time.Time) error

@@ -58,9 +58,10 @@ func (s reads) Certificates(ctx context.Context, q registry.CertificateQuery) (r
 }
 
 // CertificateFor implements registry.CertificateWriter.
-func (s writes) CertificateFor(ctx context.Context, device registry.DeviceID, request string, now time.Time) (registry.Certificate, error) {
-	return one(ctx, s.db, scanCertificate, selectCertificate+"device = $1 AND request = $2 AND revoked_at = 0 AND not_after > $3 ORDER BY created_at DESC, id LIMIT 1",
-		string(device), request, micros(now))
+func (s writes) CertificateFor(ctx context.Context, device registry.DeviceID, request string, replaces registry.CertificateID, now time.Time) (registry.Certificate, error) {
+	return one(ctx, s.db, scanCertificate, selectCertificate+
+		"device = $1 AND request = $2 AND revoked_at = 0 AND not_after > $3 AND ($4 = '' OR replaces = $4) ORDER BY created_at DESC, id LIMIT 1",
+		string(device), request, micros(now), string(replaces))
 }
 
 // GoodCertificates implements registry.CertificateWriter.

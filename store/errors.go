@@ -101,6 +101,9 @@ func exists(broken string) error {
 		{"channels_route", "channels.route", "route"},
 		{"device_secrets_hash", "device_secrets.hash", "secret"},
 		{"identities_pkey", "identities.provider", "identity"},
+		{"imported_authorities_key", "imported_authorities.key_hash", "authority"},
+		{"imported_authorities_pkey", "imported_authorities.domain", "authority"},
+		{"principals_pkey", "principals.authority", "name"},
 		{"memberships_pkey", "memberships.account", "user_id"},
 	} {
 		if broken == u.index || strings.Contains(broken, u.column) {

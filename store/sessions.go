@@ -104,6 +104,7 @@ func (s writes) PurgeExpired(ctx context.Context, endedBefore time.Time) error {
 		"DELETE FROM seen_assertions WHERE expires < $1",
 		"DELETE FROM one_time_keys WHERE expires < $1",
 		"DELETE FROM api_keys WHERE expires > 0 AND expires < $1 OR revoked_at > 0 AND revoked_at < $1",
+		"DELETE FROM claims WHERE expires < $1",
 		"DELETE FROM throttles WHERE since < $1 AND blocked_until < $1",
 	} {
 		if err := run(ctx, s.db, statement, micros(endedBefore)); err != nil {

@@ -44,7 +44,7 @@ func TestForeignersCheck(t *testing.T) {
 	ask("openssl verify -CAfile ca.crt -untrusted chain.pem -crl_check -CRLfile leaf.crl.pem leaf.pem", "leaf.pem: OK")
 	ask("openssl verify -CAfile ca.crt -untrusted chain.pem -crl_check_all -CRLfile crls.pem leaf.pem", "leaf.pem: OK")
 	ask("curl -sS --cacert ca.crt --crlfile crls.pem -o /dev/null -w '%{http_code}' https://localhost:"+s.https+"/pki/ca.crt", "200")
-	ask("curl -sSf --cacert ca.crt https://localhost:"+s.https+"/.well-known/est/cacerts | openssl base64 -d | openssl pkcs7 -inform DER -print_certs -noout", "Postern CA")
+	ask("curl -sSf --cacert ca.crt https://localhost:"+s.https+"/.well-known/est/cacerts | openssl base64 -d -A | openssl pkcs7 -inform DER -print_certs -noout", "Postern CA")
 
 	s.want(200, "POST", "/"+domain+"/certs/"+issued["id"].(string)+"/revoke", token, map[string]string{"reason": "keyCompromise"})
 	fetch()

@@ -30,6 +30,8 @@ type call struct {
 	user   registry.UserID   // of the path
 	self   bool              // the person does to itself what everybody may
 	object string            // of the audit event, where the path does not tell
+
+	details registry.Metadata // more for the audit event
 }
 
 // admit finds out who asks and whether they may.
@@ -297,10 +299,10 @@ func (c *call) query() (registry.Query, error) {
 	case "":
 		q.Status = registry.Enabled
 	case "all":
-	case registry.Enabled, registry.Disabled, registry.Frozen, registry.Deleted:
+	case registry.Enabled, registry.Disabled, registry.Frozen, registry.Deleted, registry.Pending:
 		q.Status = status
 	default:
-		return q, &registry.InvalidError{Field: "status", Reason: "must be enabled, disabled, frozen, deleted or all"}
+		return q, &registry.InvalidError{Field: "status", Reason: "must be enabled, disabled, frozen, deleted, pending or all"}
 	}
 	if text := v.Get("metadata"); text != "" {
 		d := json.NewDecoder(strings.NewReader(text))

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"time"
 
@@ -34,9 +35,17 @@ func (s *Server) issueCertificate(ctx context.Context, c *call) (answer, error) 
 	if err != nil {
 		return answer{}, err
 	}
-	issued, err := s.Registry.IssueCertificate(ctx, c.by(), c.domain, c.client(), request.Fingerprint, func(d registry.Device) (registry.Certificate, error) {
-		return s.Certs.IssueDevice(d, request)
-	})
+	var issued registry.Certificate
+	if in.Secret != "" {
+		secret := registry.SecretOf(in.Secret)
+		issued, err = s.Registry.IssueSecretCertificate(ctx, c.by(), c.domain, c.client(), secret, func(registry.Device) (registry.Certificate, error) {
+			return s.Certs.IssueForSecret(secret, request)
+		})
+	} else {
+		issued, err = s.Registry.IssueCertificate(ctx, c.by(), c.domain, c.client(), request.Fingerprint, func(d registry.Device) (registry.Certificate, error) {
+			return s.Certs.IssueDevice(d, request)
+		})
+	}
 	if err != nil {
 		return answer{}, err
 	}
@@ -141,9 +150,12 @@ func (s *Server) certificate(c registry.Certificate, err error) (answer, error) 
 }
 
 func (s *Server) certificateOf(c registry.Certificate) (Certificate, error) {
-	chain, err := s.Certs.Chain(c)
-	if err != nil {
-		return Certificate{}, err
+	var chain []*x509.Certificate // none of a certificate whose name is a secret, but when it is issued
+	if len(c.DER) > 0 {
+		var err error
+		if chain, err = s.Certs.Chain(c); err != nil {
+			return Certificate{}, err
+		}
 	}
 	out := Certificate{
 		ID: string(c.ID), ClientID: string(c.Device), SerialNumber: c.Serial, Subject: c.Subject, KeyType: c.Key,

@@ -53,7 +53,7 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		return s.do(op.method, r.path, r.token, r.body, edits...)
 	}
 	r := good()
-	if s.provokeFactor(op, status, &r) {
+	if s.provokeFactor(op, status, &r) || s.provokeAuthority(op, status, &r) {
 		return send(r)
 	}
 	switch status {
@@ -72,6 +72,8 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 			r.path = op.path + "?user=x"
 		case op.id == "listAPIKeys":
 			r.path = "/users/keys?user=x"
+		case op.id == "viewHealth":
+			r.path = strings.Split(r.path, "?")[0] + "?kind=weather"
 		case op.id == "endSessions":
 			r.path = "/users/sessions?keep=some"
 		case op.id == "searchUsers":
@@ -91,7 +93,7 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		switch op.id {
 		case "issueToken":
 			r.body.(object)["password"] = "wrong"
-		case "setUp", "resetPassword", "verifyEmail", "acceptInvitation", "recoverToken":
+		case "claim", "setUp", "resetPassword", "verifyEmail", "acceptInvitation", "recoverToken":
 			r.body.(object)["token"] = "wrong"
 		case "registerUser":
 			r.token = "not.a.token"

@@ -155,11 +155,19 @@ func (s *site) good() map[string]func() request {
 		"rotateSecret":     as(client+"/secret", nil),
 		"issueCertificate": as(client+"/certs", m{"csr": signingRequest(s.t)}),
 		"listCertificates": as(d+"/certs?client="+string(s.client.ID)+"&status=valid&expires_before=2999-01-01T00:00:00Z", nil),
+		"viewHealth":       as(d+"/health?kind=certificate_unused&limit=5", nil),
 		"viewCertificate":  func() request { return request{d + "/certs/" + s.certificate(), s.owner, nil} },
 		"revokeCertificate": func() request {
 			return request{d + "/certs/" + s.certificate() + "/revoke", s.owner, m{"reason": "keyCompromise"}}
 		},
-		"releaseCertificate":    func() request { return request{d + "/certs/" + s.certificate() + "/release", s.owner, nil} },
+		"releaseCertificate": func() request { return request{d + "/certs/" + s.certificate() + "/release", s.owner, nil} },
+		"createClaims": as(d+"/claims", m{"count": 2, "name": "pump", "tags": []string{"a"}, "metadata": m{"site": "north"},
+			"channels": []m{{"channel_id": s.channel.ID, "types": []string{"Publish", "subscribe"}}}}),
+		"listClaims":  func() request { s.claimToken(); return request{d + "/claims?status=open&limit=5", s.owner, nil} },
+		"deleteClaim": func() request { return request{d + "/claims/" + string(s.claimToken().ID), s.owner, nil} },
+		"claim": func() request {
+			return request{"/claim", "", m{"token": s.claimToken().Token.Reveal(), "csr": signingRequest(s.t)}}
+		},
 		"enableClient":          as(client+"/enable", nil),
 		"disableClient":         as(client+"/disable", nil),
 		"deleteClient":          as(client, nil),
@@ -184,6 +192,7 @@ func (s *site) good() map[string]func() request {
 		"explain":                as(d+"/explain", m{"client_id": s.client.ID, "topic": "m/x/c/y", "action": "subscribe"}),
 	}
 	maps.Copy(requests, s.factorRequests())
+	maps.Copy(requests, s.authorityRequests())
 	return requests
 }
 

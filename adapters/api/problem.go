@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/postern-io/postern/adapters"
@@ -100,6 +101,9 @@ var kindProblems = map[adapters.Kind]problem{
 	adapters.Internal:        {500, ErrorErrorAPIResourceError, "Something went wrong here. The log has more under the request id.", 0},
 }
 
+// claimReasons look alike from outside.
+var claimReasons = []registry.Reason{registry.ReasonClaimUnknown, registry.ReasonClaimUsed, registry.ReasonClaimExpired}
+
 // problemOf is the one place where an error becomes a status. What a record
 // breaks is told in the error's own words, which hold no secret.
 func problemOf(method string, err error) problem {
@@ -138,6 +142,8 @@ func problemOf(method string, err error) problem {
 		p.message = "The set-up token is wrong, used or too old."
 	case errors.As(err, &refused) && refused.Reason == registry.ReasonKeyInvalid:
 		p.message = "The key is wrong, used or too old. Ask for another."
+	case errors.As(err, &refused) && slices.Contains(claimReasons, refused.Reason):
+		p.message = "The claim token is wrong, used or too old."
 	case errors.As(err, &limited) && limited.RetryAfter > 0:
 		p.retryAfter = limited.RetryAfter
 	}

@@ -49,6 +49,8 @@ type Explainer interface {
 // An Issuer signs certificates of devices.
 type Issuer interface {
 	IssueDevice(d registry.Device, request certs.Request) (registry.Certificate, error)
+	// IssueForSecret is the same with a secret of the device as the only name.
+	IssueForSecret(secret registry.Secret, request certs.Request) (registry.Certificate, error)
 	// Chain is the certificate with the issuing authority behind it.
 	Chain(c registry.Certificate) ([]*x509.Certificate, error)
 	Root() *x509.Certificate
@@ -69,6 +71,8 @@ type Server struct {
 	Live     LiveSessions
 	Explain  Explainer
 	Certs    Issuer
+	Claims   *authn.Claims
+	Imports  certs.Imports
 	SetUp    SetUpper
 	Audit    AuditTrail      // nil: nothing is written
 	Factors  *factor.Factors // the same that Users asks
@@ -106,7 +110,7 @@ func (s *Server) Handler() http.Handler {
 	return http.StripPrefix("/api", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux := domains
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
-		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions":
+		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions", "claim":
 			mux = platform
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -30,6 +31,19 @@ var words = map[string]string{
 	"POST /{domain}/clients/{client}/certs":      "certificate.issue",
 	"POST /{domain}/certs/{certificate}/revoke":  "certificate.revoke",
 	"POST /{domain}/certs/{certificate}/release": "certificate.release",
+
+	"POST /{domain}/claims":                                           "claim.create",
+	"DELETE /{domain}/claims/{claim}":                                 "claim.delete",
+	"POST /claim":                                                     "claim.use",
+	"POST /{domain}/authorities":                                      "authority.import",
+	"PATCH /{domain}/authorities/{authority}":                         "authority.update",
+	"DELETE /{domain}/authorities/{authority}":                        "authority.delete",
+	"POST /{domain}/authorities/{authority}/prove":                    "authority.prove",
+	"POST /{domain}/authorities/{authority}/enable":                   "authority.enable",
+	"POST /{domain}/authorities/{authority}/disable":                  "authority.disable",
+	"POST /{domain}/authorities/{authority}/crl":                      "authority.crl",
+	"POST /{domain}/authorities/{authority}/principals":               "principal.bind",
+	"DELETE /{domain}/authorities/{authority}/principals/{principal}": "principal.unbind",
 
 	"POST /users/factors/totp":     "factor.totp.begin",
 	"POST /users/factors/passkeys": "factor.passkey.begin",
@@ -112,6 +126,7 @@ func (s *Server) tell(ctx context.Context, rt route, c *call, a answer, err erro
 	if id, err := registry.ParseID(c.request.URL.Query().Get("user")); err == nil {
 		e.Details["user"] = id
 	}
+	maps.Copy(e.Details, c.details)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tellTime)
 	defer cancel()
 	if err := s.Audit.InsertAudit(ctx, e); err != nil {
@@ -128,7 +143,7 @@ func (c *call) about(a answer) string {
 	if a.location != "" {
 		return a.location[strings.LastIndexByte(a.location, '/')+1:]
 	}
-	for _, name := range []string{"client", "channel", "user", "key", "session"} {
+	for _, name := range []string{"client", "channel", "user", "key", "session", "claim"} {
 		if id := c.pathID(name); id != "" {
 			return id
 		}

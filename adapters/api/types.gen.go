@@ -7,6 +7,27 @@ import (
 	"time"
 )
 
+// Defines values for AuthorityStatus.
+const (
+	AuthorityStatusDisabled AuthorityStatus = "disabled"
+	AuthorityStatusEnabled  AuthorityStatus = "enabled"
+	AuthorityStatusUnproved AuthorityStatus = "unproved"
+)
+
+// Valid indicates whether the value is a known member of the AuthorityStatus enum.
+func (e AuthorityStatus) Valid() bool {
+	switch e {
+	case AuthorityStatusDisabled:
+		return true
+	case AuthorityStatusEnabled:
+		return true
+	case AuthorityStatusUnproved:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for CertificateStatus.
 const (
 	CertificateStatusExpired CertificateStatus = "expired"
@@ -25,6 +46,27 @@ func (e CertificateStatus) Valid() bool {
 	case CertificateStatusRevoked:
 		return true
 	case CertificateStatusValid:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ClaimStatus.
+const (
+	ClaimStatusExpired ClaimStatus = "expired"
+	ClaimStatusOpen    ClaimStatus = "open"
+	ClaimStatusUsed    ClaimStatus = "used"
+)
+
+// Valid indicates whether the value is a known member of the ClaimStatus enum.
+func (e ClaimStatus) Valid() bool {
+	switch e {
+	case ClaimStatusExpired:
+		return true
+	case ClaimStatusOpen:
+		return true
+	case ClaimStatusUsed:
 		return true
 	default:
 		return false
@@ -127,6 +169,63 @@ func (e ErrorMethods) Valid() bool {
 	}
 }
 
+// Defines values for HealthKind.
+const (
+	CertificateEnds       HealthKind = "certificate_ends"
+	CertificateOfDisabled HealthKind = "certificate_of_disabled"
+	CertificateShared     HealthKind = "certificate_shared"
+	CertificateUnused     HealthKind = "certificate_unused"
+	SecretIdle            HealthKind = "secret_idle"
+	SecretNotTaken        HealthKind = "secret_not_taken"
+	SecretOld             HealthKind = "secret_old"
+)
+
+// Valid indicates whether the value is a known member of the HealthKind enum.
+func (e HealthKind) Valid() bool {
+	switch e {
+	case CertificateEnds:
+		return true
+	case CertificateOfDisabled:
+		return true
+	case CertificateShared:
+		return true
+	case CertificateUnused:
+		return true
+	case SecretIdle:
+		return true
+	case SecretNotTaken:
+		return true
+	case SecretOld:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NameSource.
+const (
+	NameSourceCnID     NameSource = "cn_id"
+	NameSourceCnSecret NameSource = "cn_secret"
+	NameSourceName     NameSource = "name"
+	NameSourceSanURI   NameSource = "san_uri"
+)
+
+// Valid indicates whether the value is a known member of the NameSource enum.
+func (e NameSource) Valid() bool {
+	switch e {
+	case NameSourceCnID:
+		return true
+	case NameSourceCnSecret:
+		return true
+	case NameSourceName:
+		return true
+	case NameSourceSanURI:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for QuestionAction.
 const (
 	Publish   QuestionAction = "publish"
@@ -211,12 +310,31 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for StalePolicy.
+const (
+	Refuse StalePolicy = "refuse"
+	Warn   StalePolicy = "warn"
+)
+
+// Valid indicates whether the value is a known member of the StalePolicy enum.
+func (e StalePolicy) Valid() bool {
+	switch e {
+	case Refuse:
+		return true
+	case Warn:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Status.
 const (
 	StatusDeleted  Status = "deleted"
 	StatusDisabled Status = "disabled"
 	StatusEnabled  Status = "enabled"
 	StatusFrozen   Status = "frozen"
+	StatusPending  Status = "pending"
 )
 
 // Valid indicates whether the value is a known member of the Status enum.
@@ -229,6 +347,8 @@ func (e Status) Valid() bool {
 	case StatusEnabled:
 		return true
 	case StatusFrozen:
+		return true
+	case StatusPending:
 		return true
 	default:
 		return false
@@ -299,6 +419,7 @@ const (
 	QueryStatusDisabled QueryStatus = "disabled"
 	QueryStatusEnabled  QueryStatus = "enabled"
 	QueryStatusFrozen   QueryStatus = "frozen"
+	QueryStatusPending  QueryStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the QueryStatus enum.
@@ -313,6 +434,8 @@ func (e QueryStatus) Valid() bool {
 	case QueryStatusEnabled:
 		return true
 	case QueryStatusFrozen:
+		return true
+	case QueryStatusPending:
 		return true
 	default:
 		return false
@@ -389,6 +512,7 @@ const (
 	ListDomainsParamsStatusDisabled ListDomainsParamsStatus = "disabled"
 	ListDomainsParamsStatusEnabled  ListDomainsParamsStatus = "enabled"
 	ListDomainsParamsStatusFrozen   ListDomainsParamsStatus = "frozen"
+	ListDomainsParamsStatusPending  ListDomainsParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListDomainsParamsStatus enum.
@@ -403,6 +527,8 @@ func (e ListDomainsParamsStatus) Valid() bool {
 	case ListDomainsParamsStatusEnabled:
 		return true
 	case ListDomainsParamsStatusFrozen:
+		return true
+	case ListDomainsParamsStatusPending:
 		return true
 	default:
 		return false
@@ -458,6 +584,7 @@ const (
 	ListUsersParamsStatusDisabled ListUsersParamsStatus = "disabled"
 	ListUsersParamsStatusEnabled  ListUsersParamsStatus = "enabled"
 	ListUsersParamsStatusFrozen   ListUsersParamsStatus = "frozen"
+	ListUsersParamsStatusPending  ListUsersParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListUsersParamsStatus enum.
@@ -472,6 +599,8 @@ func (e ListUsersParamsStatus) Valid() bool {
 	case ListUsersParamsStatusEnabled:
 		return true
 	case ListUsersParamsStatusFrozen:
+		return true
+	case ListUsersParamsStatusPending:
 		return true
 	default:
 		return false
@@ -566,6 +695,7 @@ const (
 	ListChannelsParamsStatusDisabled ListChannelsParamsStatus = "disabled"
 	ListChannelsParamsStatusEnabled  ListChannelsParamsStatus = "enabled"
 	ListChannelsParamsStatusFrozen   ListChannelsParamsStatus = "frozen"
+	ListChannelsParamsStatusPending  ListChannelsParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListChannelsParamsStatus enum.
@@ -580,6 +710,29 @@ func (e ListChannelsParamsStatus) Valid() bool {
 	case ListChannelsParamsStatusEnabled:
 		return true
 	case ListChannelsParamsStatusFrozen:
+		return true
+	case ListChannelsParamsStatusPending:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListClaimsParamsStatus.
+const (
+	ListClaimsParamsStatusExpired ListClaimsParamsStatus = "expired"
+	ListClaimsParamsStatusOpen    ListClaimsParamsStatus = "open"
+	ListClaimsParamsStatusUsed    ListClaimsParamsStatus = "used"
+)
+
+// Valid indicates whether the value is a known member of the ListClaimsParamsStatus enum.
+func (e ListClaimsParamsStatus) Valid() bool {
+	switch e {
+	case ListClaimsParamsStatusExpired:
+		return true
+	case ListClaimsParamsStatusOpen:
+		return true
+	case ListClaimsParamsStatusUsed:
 		return true
 	default:
 		return false
@@ -635,6 +788,7 @@ const (
 	ListClientsParamsStatusDisabled ListClientsParamsStatus = "disabled"
 	ListClientsParamsStatusEnabled  ListClientsParamsStatus = "enabled"
 	ListClientsParamsStatusFrozen   ListClientsParamsStatus = "frozen"
+	ListClientsParamsStatusPending  ListClientsParamsStatus = "pending"
 )
 
 // Valid indicates whether the value is a known member of the ListClientsParamsStatus enum.
@@ -649,6 +803,8 @@ func (e ListClientsParamsStatus) Valid() bool {
 	case ListClientsParamsStatusEnabled:
 		return true
 	case ListClientsParamsStatusFrozen:
+		return true
+	case ListClientsParamsStatusPending:
 		return true
 	default:
 		return false
@@ -687,6 +843,24 @@ type APIKeyPage struct {
 type Acceptance struct {
 	Password string `json:"password"`
 	Token    string `json:"token"`
+}
+
+// Arrival What becomes of a name that is heard for the first time; with the source name only.
+type Arrival struct {
+	// Approve Names that match are enabled at once, such as pump-*; empty: none.
+	Approve string `json:"approve,omitempty"`
+
+	// Channels What those may do, at most 32.
+	Channels []ChannelGrant `json:"channels,omitempty"`
+
+	// MaxPending How many may be pending; 0 is 1000.
+	MaxPending int `json:"max_pending,omitempty"`
+
+	// Register A client is made, which is pending until it is enabled.
+	Register bool `json:"register,omitempty"`
+
+	// Tags At most 32, of at most 64 characters.
+	Tags Tags `json:"tags,omitempty"`
 }
 
 // AuditEvent defines model for AuditEvent.
@@ -732,12 +906,74 @@ type AuditPage struct {
 	Total  int          `json:"total"`
 }
 
+// Authority defines model for Authority.
+type Authority struct {
+	// Arrival What becomes of a name that is heard for the first time; with the source name only.
+	Arrival Arrival `json:"arrival"`
+
+	// Certificate PEM
+	Certificate string     `json:"certificate"`
+	CreatedAt   time.Time  `json:"created_at"`
+	CreatedBy   string     `json:"created_by,omitempty"`
+	Crl         *ListState `json:"crl,omitempty"`
+	CrlURL      string     `json:"crl_url,omitempty"`
+	ExpiresAt   time.Time  `json:"expires_at"`
+
+	// ID SHA-256 fingerprint, hexadecimal
+	ID          string `json:"id"`
+	LongestLife string `json:"longest_life,omitempty"`
+	Name        string `json:"name"`
+
+	// Nonce While it is unproved
+	Nonce          string     `json:"nonce,omitempty"`
+	NotBefore      time.Time  `json:"not_before"`
+	OverrideBy     string     `json:"override_by,omitempty"`
+	OverrideReason string     `json:"override_reason,omitempty"`
+	ProvedAt       *time.Time `json:"proved_at,omitempty"`
+
+	// Source Where certificates of the authority name the client: the common name is a secret (cn_secret), an id (cn_id), or any name that is bound (name); or a subject alternative name urn:postern:<domain>:<client> (san_uri).
+	Source NameSource `json:"source"`
+
+	// StaleList What becomes of its certificates when its list is past its time, or was never got.
+	StaleList StalePolicy     `json:"stale_list"`
+	Status    AuthorityStatus `json:"status"`
+
+	// Subject RFC 2253
+	Subject   string    `json:"subject"`
+	UpdatedAt time.Time `json:"updated_at"`
+	UpdatedBy string    `json:"updated_by,omitempty"`
+}
+
+// AuthorityStatus defines model for Authority.Status.
+type AuthorityStatus string
+
+// AuthorityPage defines model for AuthorityPage.
+type AuthorityPage struct {
+	Authorities []Authority `json:"authorities"`
+	Total       int         `json:"total"`
+}
+
+// AuthorityPatch defines model for AuthorityPatch.
+type AuthorityPatch struct {
+	Arrival     *Arrival     `json:"arrival,omitempty"`
+	CrlURL      *string      `json:"crl_url,omitempty"`
+	LongestLife *string      `json:"longest_life,omitempty"`
+	Name        *string      `json:"name,omitempty"`
+	StaleList   *StalePolicy `json:"stale_list,omitempty"`
+}
+
+// AuthorityProof defines model for AuthorityProof.
+type AuthorityProof struct {
+	// Certificate PEM, signed by the authority, with the nonce as its one common name
+	Certificate string `json:"certificate"`
+}
+
 // Certificate defines model for Certificate.
 type Certificate struct {
 	// Ca The root above it, PEM.
 	Ca string `json:"ca"`
 
-	// Certificate PEM, with the issuing authority behind it
+	// Certificate PEM, with the issuing authority behind it; empty for one whose name is a secret, after it was issued
 	Certificate string    `json:"certificate"`
 	ClientID    string    `json:"client_id"`
 	CreatedAt   time.Time `json:"created_at"`
@@ -766,7 +1002,7 @@ type Certificate struct {
 	SerialNumber string            `json:"serial_number"`
 	Status       CertificateStatus `json:"status"`
 
-	// Subject RFC 2253
+	// Subject RFC 2253; CN=(secret) where the name is a secret
 	Subject string `json:"subject"`
 }
 
@@ -788,6 +1024,9 @@ type CertificateRequest struct {
 
 	// Password Of a PKCS#12 file that the key made here is returned in; empty: PEM.
 	Password string `json:"password,omitempty"`
+
+	// Secret A secret that the client holds now. The certificate's only name (CN) is then that secret, so it is good as long as the secret is. It is shown here and kept nowhere: it is listed and can be revoked, but not shown again, and the same request again makes another certificate.
+	Secret string `json:"secret,omitempty"`
 }
 
 // Channel defines model for Channel.
@@ -800,7 +1039,9 @@ type Channel struct {
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Route    string   `json:"route,omitempty"`
-	Status   Status   `json:"status"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status"`
 
 	// Store true: acknowledged means stored; false: live, at most once.
 	Store bool `json:"store"`
@@ -809,6 +1050,12 @@ type Channel struct {
 	Tags      Tags      `json:"tags,omitempty"`
 	UpdatedAt time.Time `json:"updated_at,omitempty"`
 	UpdatedBy string    `json:"updated_by,omitempty"`
+}
+
+// ChannelGrant defines model for ChannelGrant.
+type ChannelGrant struct {
+	ChannelID string   `json:"channel_id"`
+	Types     []string `json:"types"`
 }
 
 // ChannelPage defines model for ChannelPage.
@@ -828,6 +1075,66 @@ type ChannelPatch struct {
 	Store    *bool    `json:"store,omitempty"`
 }
 
+// Claim defines model for Claim.
+type Claim struct {
+	Channels []ClaimChannel `json:"channels"`
+
+	// ClientID Of the client that it is for or has made; empty before that.
+	ClientID  string    `json:"client_id"`
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Metadata The caller's own, at most 16 KiB of JSON.
+	Metadata Metadata    `json:"metadata,omitempty"`
+	Name     string      `json:"name"`
+	Status   ClaimStatus `json:"status"`
+
+	// Tags At most 32, of at most 64 characters.
+	Tags Tags `json:"tags"`
+
+	// Token Only where it was made, once.
+	Token  string     `json:"token,omitempty"`
+	UsedAt *time.Time `json:"used_at,omitempty"`
+}
+
+// ClaimStatus defines model for Claim.Status.
+type ClaimStatus string
+
+// ClaimChannel defines model for ClaimChannel.
+type ClaimChannel struct {
+	ChannelID string `json:"channel_id"`
+
+	// Types publish and subscribe in any case
+	Types []string `json:"types"`
+}
+
+// ClaimPage defines model for ClaimPage.
+type ClaimPage struct {
+	Claims []Claim `json:"claims"`
+	Limit  int     `json:"limit"`
+	Offset int     `json:"offset"`
+	Total  int     `json:"total"`
+}
+
+// ClaimUse defines model for ClaimUse.
+type ClaimUse struct {
+	// Csr PKCS#10 in PEM; empty: a secret is made instead.
+	Csr   string `json:"csr,omitempty"`
+	Token string `json:"token"`
+}
+
+// Claimed defines model for Claimed.
+type Claimed struct {
+	Certificate *Certificate `json:"certificate,omitempty"`
+	ClientID    string       `json:"client_id"`
+	DomainID    string       `json:"domain_id"`
+
+	// Secret New, in the place of any other; only without a signing request, once.
+	Secret string `json:"secret,omitempty"`
+}
+
 // Client defines model for Client.
 type Client struct {
 	CreatedAt   time.Time         `json:"created_at,omitempty"`
@@ -838,7 +1145,9 @@ type Client struct {
 	// Metadata The caller's own, at most 16 KiB of JSON.
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
-	Status   Status   `json:"status"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags      Tags      `json:"tags,omitempty"`
@@ -966,7 +1275,9 @@ type Domain struct {
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name"`
 	Route    string   `json:"route"`
-	Status   Status   `json:"status"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags      Tags      `json:"tags,omitempty"`
@@ -1055,6 +1366,39 @@ type Factors struct {
 	Totp          bool `json:"totp"`
 }
 
+// Finding defines model for Finding.
+type Finding struct {
+	// At When it ends, was made, or was last used or seen, by kind.
+	At            time.Time `json:"at"`
+	CertificateID string    `json:"certificate_id,omitempty"`
+	ClientID      string    `json:"client_id"`
+	Name          string    `json:"name,omitempty"`
+	SecretID      string    `json:"secret_id,omitempty"`
+}
+
+// Health defines model for Health.
+type Health struct {
+	// Findings Of the kind asked for
+	Findings []Finding      `json:"findings,omitempty"`
+	Kinds    []HealthOfKind `json:"kinds"`
+	Limit    int            `json:"limit,omitempty"`
+	Offset   int            `json:"offset,omitempty"`
+	Total    int            `json:"total,omitempty"`
+}
+
+// HealthKind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days, and no other takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
+type HealthKind string
+
+// HealthOfKind defines model for HealthOfKind.
+type HealthOfKind struct {
+	// Advice What to do.
+	Advice string `json:"advice"`
+
+	// Kind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days, and no other takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
+	Kind  HealthKind `json:"kind"`
+	Total int        `json:"total"`
+}
+
 // Identity defines model for Identity.
 type Identity struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1078,6 +1422,16 @@ type IdentityPage struct {
 	Limit      int        `json:"limit"`
 	Offset     int        `json:"offset"`
 	Total      int        `json:"total"`
+}
+
+// ListState defines model for ListState.
+type ListState struct {
+	FetchedAt  time.Time `json:"fetched_at"`
+	Lines      int       `json:"lines"`
+	NextUpdate time.Time `json:"next_update"`
+	Number     string    `json:"number,omitempty"`
+	Stale      bool      `json:"stale"`
+	ThisUpdate time.Time `json:"this_update"`
 }
 
 // Member defines model for Member.
@@ -1107,6 +1461,9 @@ type Message struct {
 // Metadata The caller's own, at most 16 KiB of JSON.
 type Metadata map[string]interface{}
 
+// NameSource Where certificates of the authority name the client: the common name is a secret (cn_secret), an id (cn_id), or any name that is bound (name); or a subject alternative name urn:postern:<domain>:<client> (san_uri).
+type NameSource string
+
 // NewAPIKey defines model for NewAPIKey.
 type NewAPIKey struct {
 	// ExpiresAt At most a year from now; absent: 90 days.
@@ -1119,6 +1476,30 @@ type NewAPIKey struct {
 	Role Role `json:"role"`
 }
 
+// NewAuthority defines model for NewAuthority.
+type NewAuthority struct {
+	// Arrival What becomes of a name that is heard for the first time; with the source name only.
+	Arrival Arrival `json:"arrival,omitempty"`
+
+	// Certificate One certificate in PEM
+	Certificate string `json:"certificate"`
+
+	// CrlURL Where its list is fetched, http or https.
+	CrlURL string `json:"crl_url,omitempty"`
+
+	// LongestLife Of a certificate of a client, such as 2160h; empty: any.
+	LongestLife string `json:"longest_life,omitempty"`
+
+	// Name Empty: the common name of the certificate.
+	Name string `json:"name,omitempty"`
+
+	// Source Where certificates of the authority name the client: the common name is a secret (cn_secret), an id (cn_id), or any name that is bound (name); or a subject alternative name urn:postern:<domain>:<client> (san_uri).
+	Source NameSource `json:"source"`
+
+	// StaleList What becomes of its certificates when its list is past its time, or was never got.
+	StaleList StalePolicy `json:"stale_list,omitempty"`
+}
+
 // NewChannel defines model for NewChannel.
 type NewChannel struct {
 	ID string `json:"id,omitempty"`
@@ -1127,8 +1508,10 @@ type NewChannel struct {
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
 	Route    string   `json:"route,omitempty"`
-	Status   Status   `json:"status,omitempty"`
-	Store    *bool    `json:"store,omitempty"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status,omitempty"`
+	Store  *bool  `json:"store,omitempty"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags Tags `json:"tags,omitempty"`
@@ -1136,6 +1519,26 @@ type NewChannel struct {
 
 // NewChannels defines model for NewChannels.
 type NewChannels = []NewChannel
+
+// NewClaims defines model for NewClaims.
+type NewClaims struct {
+	// Channels At most 32.
+	Channels []ClaimChannel `json:"channels,omitempty"`
+
+	// ClientID Of a client that is there. Without it the claim makes one, with what follows.
+	ClientID string `json:"client_id,omitempty"`
+	Count    *int   `json:"count,omitempty"`
+
+	// ExpiresAt At most a year from now; absent: a week.
+	ExpiresAt time.Time `json:"expires_at,omitempty"`
+
+	// Metadata The caller's own, at most 16 KiB of JSON.
+	Metadata Metadata `json:"metadata,omitempty"`
+	Name     string   `json:"name,omitempty"`
+
+	// Tags At most 32, of at most 64 characters.
+	Tags Tags `json:"tags,omitempty"`
+}
 
 // NewClient defines model for NewClient.
 type NewClient struct {
@@ -1145,7 +1548,9 @@ type NewClient struct {
 	// Metadata The caller's own, at most 16 KiB of JSON.
 	Metadata Metadata `json:"metadata,omitempty"`
 	Name     string   `json:"name,omitempty"`
-	Status   Status   `json:"status,omitempty"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
+	Status Status `json:"status,omitempty"`
 
 	// Tags At most 32, of at most 64 characters.
 	Tags Tags `json:"tags,omitempty"`
@@ -1183,6 +1588,14 @@ type NewPasskey struct {
 
 	// Passkey JSON of WebAuthn Level 3: options in publicKey, or the toJSON() of a PublicKeyCredential.
 	Passkey WebAuthn `json:"passkey"`
+}
+
+// NewPrincipal defines model for NewPrincipal.
+type NewPrincipal struct {
+	ClientID string `json:"client_id"`
+
+	// Name The common name. With another source than name it is left out.
+	Name string `json:"name,omitempty"`
 }
 
 // NewTOTP defines model for NewTOTP.
@@ -1267,6 +1680,27 @@ type PictureChange struct {
 	ProfilePicture string `json:"profile_picture"`
 }
 
+// Principal defines model for Principal.
+type Principal struct {
+	ClientID  string    `json:"client_id"`
+	CreatedAt time.Time `json:"created_at"`
+	Name      string    `json:"name"`
+}
+
+// PrincipalPage defines model for PrincipalPage.
+type PrincipalPage struct {
+	Limit      int         `json:"limit"`
+	Offset     int         `json:"offset"`
+	Principals []Principal `json:"principals"`
+	Total      int         `json:"total"`
+}
+
+// ProofOverride defines model for ProofOverride.
+type ProofOverride struct {
+	// Reason At most 1000 characters
+	Reason string `json:"reason"`
+}
+
 // Question defines model for Question.
 type Question struct {
 	Action QuestionAction `json:"action,omitempty"`
@@ -1309,6 +1743,12 @@ type Revocation struct {
 
 // RevocationReason RFC 5280 §5.3.1; certificateHold can be released again
 type RevocationReason string
+
+// RevocationList defines model for RevocationList.
+type RevocationList struct {
+	// Crl PEM, or base64 of DER
+	Crl string `json:"crl"`
+}
 
 // Role Empty for none.
 type Role string
@@ -1436,7 +1876,10 @@ type SignIn struct {
 	Username string `json:"username,omitempty"`
 }
 
-// Status defines model for Status.
+// StalePolicy What becomes of its certificates when its list is past its time, or was never got.
+type StalePolicy string
+
+// Status pending is a client that came with a factory's certificate and waits to be enabled.
 type Status string
 
 // Tags At most 32, of at most 64 characters.
@@ -1484,7 +1927,9 @@ type User struct {
 	Provider       string   `json:"provider,omitempty"`
 
 	// Role Empty for none.
-	Role   Role   `json:"role,omitempty"`
+	Role Role `json:"role,omitempty"`
+
+	// Status pending is a client that came with a factory's certificate and waits to be enabled.
 	Status Status `json:"status"`
 
 	// Tags At most 32, of at most 64 characters.
@@ -1528,6 +1973,9 @@ type WebAuthn map[string]interface{}
 // AppKey defines model for app_key.
 type AppKey = string
 
+// PathAuthority defines model for path_authority.
+type PathAuthority = string
+
 // PathCertificate defines model for path_certificate.
 type PathCertificate = string
 
@@ -1545,6 +1993,9 @@ type PathKey = string
 
 // PathPasskey defines model for path_passkey.
 type PathPasskey = string
+
+// PathPrincipal defines model for path_principal.
+type PathPrincipal = string
 
 // PathSession defines model for path_session.
 type PathSession = string
@@ -1806,6 +2257,15 @@ type EndSessionParams struct {
 	User QueryUser `form:"user,omitempty" json:"user,omitempty"`
 }
 
+// ListPrincipalsParams defines parameters for ListPrincipals.
+type ListPrincipalsParams struct {
+	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Client Of this client
+	Client string `form:"client,omitempty" json:"client,omitempty"`
+}
+
 // ListCertificatesParams defines parameters for ListCertificates.
 type ListCertificatesParams struct {
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
@@ -1861,6 +2321,16 @@ type ListChannelConnectionsParams struct {
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListClaimsParams defines parameters for ListClaims.
+type ListClaimsParams struct {
+	Offset QueryOffset            `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit             `form:"limit,omitempty" json:"limit,omitempty"`
+	Status ListClaimsParamsStatus `form:"status,omitempty" json:"status,omitempty"`
+}
+
+// ListClaimsParamsStatus defines parameters for ListClaims.
+type ListClaimsParamsStatus string
+
 // ListClientsParams defines parameters for ListClients.
 type ListClientsParams struct {
 	Offset QueryOffset             `form:"offset,omitempty" json:"offset,omitempty"`
@@ -1898,6 +2368,16 @@ type ListClientConnectionsParams struct {
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
 }
+
+// ViewHealthParams defines parameters for ViewHealth.
+type ViewHealthParams struct {
+	Kind   HealthKind  `form:"kind,omitempty" json:"kind,omitempty"`
+	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
+	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ClaimJSONRequestBody defines body for Claim for application/json ContentType.
+type ClaimJSONRequestBody = ClaimUse
 
 // CreateDomainJSONRequestBody defines body for CreateDomain for application/json ContentType.
 type CreateDomainJSONRequestBody = NewDomain
@@ -1983,6 +2463,24 @@ type UpdateUserTagsJSONRequestBody = TagsChange
 // UpdateUserUsernameJSONRequestBody defines body for UpdateUserUsername for application/json ContentType.
 type UpdateUserUsernameJSONRequestBody = UsernameChange
 
+// ImportAuthorityJSONRequestBody defines body for ImportAuthority for application/json ContentType.
+type ImportAuthorityJSONRequestBody = NewAuthority
+
+// UpdateAuthorityJSONRequestBody defines body for UpdateAuthority for application/json ContentType.
+type UpdateAuthorityJSONRequestBody = AuthorityPatch
+
+// PutRevocationListJSONRequestBody defines body for PutRevocationList for application/json ContentType.
+type PutRevocationListJSONRequestBody = RevocationList
+
+// OverrideProofJSONRequestBody defines body for OverrideProof for application/json ContentType.
+type OverrideProofJSONRequestBody = ProofOverride
+
+// BindPrincipalJSONRequestBody defines body for BindPrincipal for application/json ContentType.
+type BindPrincipalJSONRequestBody = NewPrincipal
+
+// ProveAuthorityJSONRequestBody defines body for ProveAuthority for application/json ContentType.
+type ProveAuthorityJSONRequestBody = AuthorityProof
+
 // RevokeCertificateJSONRequestBody defines body for RevokeCertificate for application/json ContentType.
 type RevokeCertificateJSONRequestBody = Revocation
 
@@ -2009,6 +2507,9 @@ type DisconnectChannelJSONRequestBody = ConnectChannel
 
 // UpdateChannelTagsJSONRequestBody defines body for UpdateChannelTags for application/json ContentType.
 type UpdateChannelTagsJSONRequestBody = TagsChange
+
+// CreateClaimsJSONRequestBody defines body for CreateClaims for application/json ContentType.
+type CreateClaimsJSONRequestBody = NewClaims
 
 // CreateClientJSONRequestBody defines body for CreateClient for application/json ContentType.
 type CreateClientJSONRequestBody = NewClient

@@ -1,7 +1,8 @@
 // Package pki is the door for everybody else: whoever was shown one of our
 // certificates asks here what became of it. It owns the paths, the encodings and
 // what HTTP caches may keep. What is signed is certs' to say, what was revoked
-// the registry's. Nobody is asked who he is, for nothing here is secret.
+// the registry's. Nobody is asked who he is, for nothing here is secret; but by
+// EST, devices that say who they are get their certificates too.
 //
 //	GET  /pki/ca.crt        the roots, PEM          /pki/ca.der  the first, DER
 //	GET  /pki/chain.pem     our issuing authorities, then the roots
@@ -11,6 +12,8 @@
 //	POST /pki/ocsp          OCSP (RFC 6960)
 //	GET  /pki/ocsp/<base64> the same, for caches (RFC 5019)
 //	GET  /.well-known/est/cacerts   the chain again, for EST (RFC 7030)
+//	POST /.well-known/est/simpleenroll    a first certificate
+//	POST /.well-known/est/simplereenroll  the next one
 //
 // Programs that check every certificate of a chain (curl --crlfile, nginx
 // ssl_crl) need the root's list too, and take crls.pem; openssl verify
@@ -36,11 +39,26 @@
 // not answer it is "tryLater". As clients expect, all these come with status
 // 200; HTTP's own errors are for what is wrong with the HTTP.
 //
+// # Enrolment
+//
+// A first certificate is for whoever shows by HTTP Basic the secret of a device
+// (the user is its id, or empty), or a claim token, which makes the device; or by
+// a client certificate that names the device, such as its maker's. With AUTH=x509
+// a bare secret is not enough here either: it would be a way round that setting
+// for whoever has stolen one. There a first certificate takes a claim token.
+// What has the form of a claim token is one, and is not looked for among secrets.
+//
+// The next certificate is for whoever shows the one before: one of ours, in our
+// records, that is good now. The request's names must be the old one's, or none.
+// The old one stays good until its end, so that a device that fails in between
+// is not locked out.
+//
 // # Bounds
 //
-// A request has 16 KiB and asks about 16 certificates at most. A few are worked
-// on at once, however many come; who waits longer than two seconds is told to
-// try later.
+// A question has 16 KiB and asks about 16 certificates at most; a signing request
+// has 16 KiB in base64. A few questions are worked on at once, however many come;
+// who waits longer than two seconds is told to try later. Who shows a wrong
+// secret or token too often is not heard for a while.
 //
 // # Paths
 //

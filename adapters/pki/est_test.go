@@ -21,7 +21,7 @@ func TestESTTellsTheAuthorities(t *testing.T) {
 	dir := t.TempDir()
 	for _, step := range [][]string{
 		{"curl", "-sS", "-f", "-o", "cacerts.b64", door.URL + "/.well-known/est/cacerts"},
-		{"openssl", "base64", "-d", "-in", "cacerts.b64", "-out", "cacerts.p7"},
+		{"openssl", "base64", "-d", "-A", "-in", "cacerts.b64", "-out", "cacerts.p7"},
 		{"openssl", "pkcs7", "-inform", "DER", "-in", "cacerts.p7", "-print_certs", "-out", "cacerts.pem"},
 	} {
 		if out, ok := run(t, dir, step[0], step[1:]...); !ok {

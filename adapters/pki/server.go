@@ -51,6 +51,7 @@ type Server struct {
 	// They are fetched with the others, by who checks whole chains. It may be
 	// nil, and is safe for concurrent use.
 	RootLists func() [][]byte
+	Enrol     *Enroller // gives devices their certificates by EST; nil: nobody does
 	Log       *slog.Logger
 	Now       func() time.Time
 

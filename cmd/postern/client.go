@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -69,8 +70,10 @@ type login struct {
 	Refresh string `json:"refresh_token"`
 }
 
-// A client talks to the REST API of a running server.
+// A client talks to the REST API of a running server. It is safe for concurrent
+// use once it is signed in.
 type client struct {
+	mu sync.Mutex // of the tokens: one that is shown twice ends the sign-in
 	login
 	file string // where the login is kept; "" when the token came from the environment
 	http *http.Client
@@ -93,8 +96,8 @@ func (c *clientFlags) add(f *pflag.FlagSet, env func(string) string) {
 // client returns the client that the flags, the environment and the saved login
 // describe, in this order.
 func (c *clientFlags) client() (*client, error) {
-	if c.output != "table" && c.output != "json" {
-		return nil, usagef("--output is %q; give table or json", c.output)
+	if err := c.checkOutput(); err != nil {
+		return nil, err
 	}
 	path := c.loginFile
 	if path == "" {
@@ -129,6 +132,13 @@ func (c *clientFlags) client() (*client, error) {
 	return cl, cl.connect()
 }
 
+func (c *clientFlags) checkOutput() error {
+	if c.output != "table" && c.output != "json" {
+		return usagef("--output is %q; give table or json", c.output)
+	}
+	return nil
+}
+
 func (c *client) connect() error {
 	if u, err := url.Parse(c.Server); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return usagef("%q is no server; give a URL such as https://localhost:8443", c.Server)
@@ -149,7 +159,7 @@ func (c *client) connect() error {
 			config.RootCAs.AddCert(r)
 		}
 	}
-	c.http = &http.Client{Timeout: requestTimeout, Transport: &http.Transport{TLSClientConfig: config, Proxy: http.ProxyFromEnvironment}}
+	c.http = &http.Client{Timeout: requestTimeout, Transport: &http.Transport{TLSClientConfig: config, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: maxParallel}}
 	return nil
 }
 
@@ -171,17 +181,30 @@ func (c *client) save() error {
 // do calls the API: path is below /api. A nil in sends no body, a nil out drops
 // the answer. An access token that has expired is renewed once.
 func (c *client) do(ctx context.Context, method, path string, in, out any) error {
-	err := c.try(ctx, method, path, c.Access, in, out)
+	access, _ := c.access(ctx, "")
+	err := c.try(ctx, method, path, access, in, out)
 	var answer *answerError
-	if errors.As(err, &answer) && answer.status == http.StatusUnauthorized && c.Refresh != "" {
-		if refreshErr := c.refresh(ctx); refreshErr == nil {
-			err = c.try(ctx, method, path, c.Access, in, out)
+	if errors.As(err, &answer) && answer.status == http.StatusUnauthorized {
+		if next, ok := c.access(ctx, access); ok {
+			err = c.try(ctx, method, path, next, in, out)
 		}
 	}
 	if errors.As(err, &answer) {
 		answer.signIn = answer.status == http.StatusUnauthorized
 	}
 	return err
+}
+
+// access returns the access token, and whether it is another than the one that
+// expired; there it is renewed, by the first who asks.
+func (c *client) access(ctx context.Context, expired string) (token string, fresh bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if expired == "" || c.Access != expired {
+		return c.Access, true
+	}
+	fresh = c.Refresh != "" && c.refresh(ctx) == nil
+	return c.Access, fresh
 }
 
 // tokens is the answer of issue and refresh.

@@ -41,6 +41,9 @@ func (h *house) open(c *Config) ([]door, error) {
 
 	questions := &pki.Server{
 		Issuers: h.ca.Issuers, Lists: h.registry, Records: h.store, RootLists: h.ca.RootLists, Log: h.log, Now: time.Now,
+		Enrol: &pki.Enroller{
+			Devices: h.devices, Claims: h.claims, Enrolments: h.registry, Sign: h.ca.IssueDevice, ClientIP: h.clientIP, Log: h.log,
+		},
 	}
 	devices := &web{
 		publish: publish, sockets: sockets, mqtt: mqttd, pki: questions.Handler(), est: questions.EST(),
@@ -187,7 +190,7 @@ func (h *house) api(c *Config) (manage, oauth http.Handler) {
 	h.metrics.MustRegister(requests)
 	s := &api.Server{
 		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Explain: h.gateway,
-		Certs: h.ca, SetUp: h.setUp, Factors: h.factors, Audit: h.store, AppKey: h.appKey,
+		Certs: h.ca, Imports: h.imports, Claims: h.claims, SetUp: h.setUp, Factors: h.factors, Audit: h.store, AppKey: h.appKey,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
 		Cookie: h.cookies(c).Access(), ClientIP: h.clientIP, Open: !c.People.Required,
 		Observe: func(route string, status int, took time.Duration) {

@@ -41,6 +41,7 @@ type house struct {
 	bus      *messaging.Bus
 	registry *registry.Registry
 	devices  *authn.Devices
+	claims   *authn.Claims
 	users    *authn.Users
 	factors  *factor.Factors
 	people   *authz.People
@@ -50,6 +51,8 @@ type house struct {
 	ca       *certs.Authority
 	trust    *certs.Trust
 	anchors  []*x509.Certificate // of POSTERN_CLIENT_CA
+	imports  certs.Imports       // what may be imported beside those
+	lists    *lists              // of what imported authorities revoked
 	files    *certs.ServerFiles
 	shown    serverCertificate
 	acme     *acme
@@ -117,9 +120,11 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		log.Warn("the root's revocation list ends soon: start once with its key, ca.key, in the data directory", "ends", ends)
 	}
 	h.trust = certs.NewTrust(h.store, time.Now)
-	if err := h.trust.Load(ctx); err != nil {
+	if err := errors.Join(h.trust.Load(ctx), h.trust.LoadImported(ctx, h.store)); err != nil {
 		return h, err
 	}
+	h.imports = certs.Imports{Own: h.ownAuthorities, Now: time.Now}
+	h.lists = newLists(h)
 	if err := h.transport(c); err != nil {
 		return h, err
 	}
@@ -146,10 +151,11 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err := h.post(c); err != nil {
 		return h, err
 	}
+	limits := authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst}
 	h.devices = authn.NewDevices(authn.Config{
-		Find: h.store, Hasher: hasher, Voucher: h.trust, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509",
-		Limits: authn.Limits{SourcePerSecond: c.SourceRate, SourceBurst: c.SourceBurst, DevicePerSecond: c.DeviceRate, DeviceBurst: c.DeviceBurst},
+		Find: h.store, Hasher: hasher, Voucher: h.trust, Imports: h.registry, CacheSize: c.CacheSize, RequireCertificate: c.Auth == "x509", Limits: limits,
 	})
+	h.claims = authn.NewClaims(authn.ClaimsConfig{Claimer: h.registry, Limits: limits, RequireCertificate: c.Auth == "x509"})
 	channels := authz.NewChannels(h.store, 2*c.CacheSize)
 	h.persons = &adapters.Persons{Users: h.users, People: h.people, Channels: channels, Bus: h.bus, Now: time.Now}
 	h.gateway = &adapters.Gateway{
@@ -187,8 +193,7 @@ func (h *house) transport(c *Config) error {
 			return err
 		}
 	}
-	anchors, err := h.trustOurs()
-	if err != nil {
+	if err := h.trustOurs(); err != nil {
 		return err
 	}
 	if c.People.Header.ProxyCA != "" {
@@ -196,7 +201,7 @@ func (h *house) transport(c *Config) error {
 			return err
 		}
 		for _, p := range h.proxies {
-			if slices.ContainsFunc(anchors, p.Equal) {
+			if slices.ContainsFunc(h.trust.Anchors(), p.Equal) {
 				return &usageError{fmt.Errorf("%s must not hold an authority of device certificates: every device would be a proxy", envName("auth-header-proxy-client-ca"))}
 			}
 		}
@@ -209,21 +214,26 @@ func (h *house) transport(c *Config) error {
 	}
 	h.tls = certs.TLS{GetCertificate: h.shown.Certificate, Trust: h.trust, Proxies: h.proxies, Refused: refused("http")}.Config()
 	h.tls.NextProtos = []string{"http/1.1"}
+	// Go begins a connection with records of one packet; strongSwan's pki takes
+	// the answer of EST in two reads at most.
+	h.tls.DynamicRecordSizingDisabled = true
 	h.mqttTLS = certs.TLS{GetCertificate: h.shown.Certificate, Trust: h.trust, Require: c.Auth == "x509", Refused: refused("mqtt")}.Config()
 	return nil
 }
 
 // trustOurs takes certificates of our authorities as they are now, and of those
-// in POSTERN_CLIENT_CA.
-func (h *house) trustOurs() ([]*x509.Certificate, error) {
+// in POSTERN_CLIENT_CA. The imported ones stay as they are.
+func (h *house) trustOurs() error {
 	anchors, err := h.ca.Anchors()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	anchors = append(anchors, h.anchors...)
-	h.trust.SetAnchors(anchors)
-	return anchors, nil
+	h.trust.SetAnchors(append(anchors, h.anchors...))
+	return nil
 }
+
+// ownAuthorities are those that nobody may import.
+func (h *house) ownAuthorities() []*x509.Certificate { return slices.Concat(h.trust.Own(), h.proxies) }
 
 // close ends what build began, the store last.
 func (h *house) close(ctx context.Context) error {

@@ -6,11 +6,19 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postern-io/postern/registry"
 )
 
 const (
 	purgeEvery = time.Hour
 	useEvery   = 10 * time.Second
+	// healthEvery is how often the whole fleet is looked at, lookTimeout how
+	// long that may take.
+	healthEvery = 5 * time.Minute
+	lookTimeout = time.Minute
 )
 
 // housekeeping removes what has had its time, once an hour.
@@ -30,6 +38,32 @@ func (h *house) recordUse(ctx context.Context) error {
 			h.log.Warn("last use of secrets not recorded", "err", err)
 		}
 	})
+}
+
+// watchHealth counts what is the matter with the fleet, for the metrics, and
+// notes which certificates are in use at two addresses.
+func (h *house) watchHealth(ctx context.Context) error {
+	findings := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "postern_health_findings", Help: "Secrets and certificates to look at in all domains, by kind; counted every five minutes.",
+	}, []string{"kind"})
+	h.metrics.MustRegister(findings)
+	look := func() {
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		err := h.store.MarkShared(ctx, h.gateway.SharedCertificates(), time.Now())
+		var counts map[registry.HealthKind]int
+		if err == nil {
+			counts, err = h.registry.Health(ctx, "")
+		}
+		for kind, n := range counts {
+			findings.WithLabelValues(string(kind)).Set(float64(n))
+		}
+		if err != nil && ctx.Err() == nil {
+			h.log.Warn("health of the fleet not looked at; next try in five minutes", "err", err)
+		}
+	}
+	look()
+	return every(ctx, healthEvery, look)
 }
 
 func (h *house) flushUse(ctx context.Context) error {

@@ -111,8 +111,10 @@ func (n *notices) certificate(ctx context.Context, c registry.Change) {
 	switch {
 	case c.Certificate != "":
 		err = n.house.trust.Changed(ctx, c.Certificate)
-	case c.Authority != "":
+	case c.Authority != "" && c.Domain == "":
 		err = n.authorities(ctx)
+	case c.Domain != "" && c.Device == "" && (c.Authority != "" || c.Gone && c.Channel == "" && c.User == ""):
+		err = n.imported(ctx, c.Authority)
 	}
 	if err != nil {
 		n.house.log.Warn("what changed could not be read; trying again", "err", err)
@@ -124,7 +126,17 @@ func (n *notices) authorities(ctx context.Context) error {
 	if err := n.house.ca.Reload(ctx); err != nil {
 		return err
 	}
-	_, err := n.house.trustOurs()
+	return n.house.trustOurs()
+}
+
+// imported takes the notice of an imported authority; "" of several, with their
+// domain.
+func (n *notices) imported(ctx context.Context, id registry.AuthorityID) error {
+	err := n.house.trust.LoadImported(ctx, n.house.store)
+	if err != nil && id != "" {
+		n.house.trust.Doubt(id) // on doubt, no
+	}
+	n.house.lists.look()
 	return err
 }
 
@@ -179,7 +191,7 @@ func (n *notices) catchUp(ctx context.Context) {
 // learn reads our authorities, and all that is revoked, again. While the
 // database is away what was known stays.
 func (n *notices) learn(ctx context.Context) {
-	if err := errors.Join(n.authorities(ctx), n.house.trust.Load(ctx)); err != nil && ctx.Err() == nil {
+	if err := errors.Join(n.authorities(ctx), n.house.trust.Load(ctx), n.house.trust.LoadImported(ctx, n.house.store)); err != nil && ctx.Err() == nil {
 		n.house.log.Warn("what is revoked could not be read; next try in a minute", "err", err)
 	}
 }

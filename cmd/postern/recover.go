@@ -64,13 +64,7 @@ type breakGlass struct {
 }
 
 func (b breakGlass) run(ctx context.Context, c *Config) (key string, user registry.User, err error) {
-	if c.DatabaseURL == "" {
-		path := filepath.Join(c.DataDir, "postern.db")
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return "", user, usagef("there is no %s; give the server's --data-dir, or %s", path, envName("database-url"))
-		}
-	}
-	db, err := store.Open(ctx, databaseURL(c))
+	db, err := openExisting(ctx, c)
 	if err != nil {
 		return "", user, err
 	}
@@ -82,6 +76,18 @@ func (b breakGlass) run(ctx context.Context, c *Config) (key string, user regist
 	users := authn.NewUsers(authn.UsersConfig{Find: db, Keys: db, Audit: db, Now: time.Now})
 	key, err = users.BreakGlass(ctx, r, user.ID, b.dropFactors)
 	return key, user, err
+}
+
+// openExisting opens the database of a server that was started before, also
+// beside it; a mistaken directory does not become a new database.
+func openExisting(ctx context.Context, c *Config) (*store.Store, error) {
+	if c.DatabaseURL == "" {
+		path := filepath.Join(c.DataDir, "postern.db")
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil, usagef("there is no %s; give the server's --data-dir, or %s", path, envName("database-url"))
+		}
+	}
+	return store.Open(ctx, databaseURL(c))
 }
 
 // account finds the account that is meant, or makes it.

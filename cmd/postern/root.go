@@ -34,14 +34,14 @@ func rootCommand(io stdio) *cobra.Command {
 	flags.add(root.PersistentFlags(), io.lookup)
 	s := &session{flags: &flags, io: io}
 	root.AddGroup(&cobra.Group{ID: "server", Title: "The server:"}, &cobra.Group{ID: "manage", Title: "A running server:"})
-	for _, c := range []*cobra.Command{serveCommand(io), configCommand(), natsCommand(), natsConfigCommand(), healthCommand(io), recoverOwnerCommand(io), versionCommand()} {
+	for _, c := range []*cobra.Command{serveCommand(io), configCommand(), natsCommand(), natsConfigCommand(), healthCommand(io), recoverOwnerCommand(io), caCommand(s), versionCommand()} {
 		c.GroupID = "server"
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
 		quickstartCommand(s), setUpCommand(s), loginCommand(s), passwordCommand(s), tokenCommand(s), usersCommand(s), domainsCommand(s), clientsCommand(s),
 		channelsCommand(s), connectCommand(s, true), connectCommand(s, false), explainCommand(s),
-		logoutCommand(s), sessionsCommand(s), apiKeysCommand(s), auditCommand(s), explainLoginCommand(s),
+		certsCommand(s), doctorCommand(s), logoutCommand(s), sessionsCommand(s), apiKeysCommand(s), auditCommand(s), explainLoginCommand(s),
 	} {
 		c.GroupID = "manage"
 		root.AddCommand(c)

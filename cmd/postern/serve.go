@@ -49,8 +49,10 @@ func serve(ctx context.Context, c *Config, log *slog.Logger, ready func(*house))
 	}
 	group.Go(func() error { return h.housekeeping(running, c.AuditKeep) })
 	group.Go(func() error { return h.recordUse(running) })
+	group.Go(func() error { return h.watchHealth(running) })
 	group.Go(func() error { return h.watchCertificate(running, hangup) })
 	group.Go(func() error { return h.nodes.Run(running) })
+	group.Go(func() error { return h.lists.Run(running) })
 	if h.acme != nil {
 		group.Go(func() error { return h.acme.Run(running) })
 	}
