@@ -7,9 +7,6 @@ await story(async ({ fresh, look, check }) => {
   page.on("request", r => sent.push(r.url() + " " + (r.headers().referer || "")));
   await page.goto(base + "/setup");
   await look(page, "setup");
-  await page.goto(base + "/setup#token=" + process.env.TOKEN);
-  await page.reload(); // a fragment alone loads nothing anew
-  check(page.url() === base + "/setup" || page.url().includes("#"), "the page is there");
   const made = await fresh();
   made.on("request", r => sent.push(r.url() + " " + (r.headers().referer || "")));
   await made.goto(base + "/setup#token=" + process.env.TOKEN);
