@@ -472,7 +472,7 @@ func TestPasskeyPage(t *testing.T) {
 }
 
 // onePasskey is a passkey that everybody has.
-type onePasskey struct{ oneCode }
+type onePasskey struct{}
 
 func (onePasskey) Methods(context.Context, registry.UserID) ([]string, error) {
 	return []string{"passkey"}, nil
