@@ -14,9 +14,9 @@ type site struct {
 	token string // the owner's
 }
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, env ...string) *site {
 	t.Helper()
-	s := &site{server: newServer(t, "POSTERN_OWNER_EMAIL=owner@example.com", "POSTERN_OWNER_PASSWORD="+ownerPassword, "POSTERN_LOG_LEVEL=warn")}
+	s := &site{server: newServer(t, append(env, "POSTERN_OWNER_EMAIL=owner@example.com", "POSTERN_OWNER_PASSWORD="+ownerPassword, "POSTERN_LOG_LEVEL=warn")...)}
 	s.token = s.signIn("owner", ownerPassword)
 	for _, role := range []string{"viewer", "editor", "admin"} {
 		s.want(201, "POST", "/users", s.token, map[string]any{

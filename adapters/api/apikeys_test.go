@@ -202,7 +202,30 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	got := decode[Config](t, s.do("GET", "/config", "", nil))
-	if got.APIKey != s.api.AppKey || !got.SelfRegister || !got.PasswordLogin || len(got.Providers) != 1 || got.Providers[0] != (ConfigProvider{Key: "local", Kind: "password"}) {
+	if got.APIKey != s.api.AppKey || !got.SelfRegister || !got.PasswordLogin || !got.Mail || len(got.Providers) != 1 || got.Providers[0] != (ConfigProvider{Key: "local", Kind: "password"}) {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestUsersFromARoleUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	for role, want := range map[string]int{"owner": http.StatusOK, "admin": http.StatusOK, "chief": http.StatusBadRequest} {
+		w := s.do("GET", "/users?status=all&limit=100&min_role="+role, s.owner, nil)
+		if w.Code != want {
+			t.Fatalf("%s: got %d %s", role, w.Code, w.Body)
+		}
+		if want != http.StatusOK {
+			continue
+		}
+		page := decode[UserPage](t, w)
+		if page.Total == 0 {
+			t.Errorf("%s: nobody", role)
+		}
+		for _, u := range page.Users {
+			if u.Role != "owner" && (role == "owner" || u.Role != "admin") {
+				t.Errorf("from %s up: %s is %q", role, u.Credentials.Username, u.Role)
+			}
+		}
 	}
 }

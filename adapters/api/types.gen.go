@@ -285,25 +285,25 @@ func (e RevocationReason) Valid() bool {
 
 // Defines values for Role.
 const (
-	Admin  Role = "admin"
-	Editor Role = "editor"
-	Empty  Role = ""
-	Owner  Role = "owner"
-	Viewer Role = "viewer"
+	RoleAdmin  Role = "admin"
+	RoleEditor Role = "editor"
+	RoleEmpty  Role = ""
+	RoleOwner  Role = "owner"
+	RoleViewer Role = "viewer"
 )
 
 // Valid indicates whether the value is a known member of the Role enum.
 func (e Role) Valid() bool {
 	switch e {
-	case Admin:
+	case RoleAdmin:
 		return true
-	case Editor:
+	case RoleEditor:
 		return true
-	case Empty:
+	case RoleEmpty:
 		return true
-	case Owner:
+	case RoleOwner:
 		return true
-	case Viewer:
+	case RoleViewer:
 		return true
 	default:
 		return false
@@ -601,6 +601,30 @@ func (e ListUsersParamsStatus) Valid() bool {
 	case ListUsersParamsStatusFrozen:
 		return true
 	case ListUsersParamsStatusPending:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListUsersParamsMinRole.
+const (
+	ListUsersParamsMinRoleAdmin  ListUsersParamsMinRole = "admin"
+	ListUsersParamsMinRoleEditor ListUsersParamsMinRole = "editor"
+	ListUsersParamsMinRoleOwner  ListUsersParamsMinRole = "owner"
+	ListUsersParamsMinRoleViewer ListUsersParamsMinRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the ListUsersParamsMinRole enum.
+func (e ListUsersParamsMinRole) Valid() bool {
+	switch e {
+	case ListUsersParamsMinRoleAdmin:
+		return true
+	case ListUsersParamsMinRoleEditor:
+		return true
+	case ListUsersParamsMinRoleOwner:
+		return true
+	case ListUsersParamsMinRoleViewer:
 		return true
 	default:
 		return false
@@ -1213,7 +1237,10 @@ type Code struct {
 // Config defines model for Config.
 type Config struct {
 	// APIKey Key of the application. It names the caller and is no secret.
-	APIKey        string           `json:"api_key"`
+	APIKey string `json:"api_key"`
+
+	// Mail Whether letters are sent, such as invitations and recovery keys.
+	Mail          bool             `json:"mail"`
 	PasswordLogin bool             `json:"password_login"`
 	Providers     []ConfigProvider `json:"providers"`
 	SelfRegister  bool             `json:"self_register"`
@@ -2196,6 +2223,9 @@ type ListUsersParams struct {
 
 	// Metadata A JSON object that the metadata must contain
 	Metadata QueryMetadata `form:"metadata,omitempty" json:"metadata,omitempty"`
+
+	// MinRole Who has this role on the platform, or a higher one
+	MinRole ListUsersParamsMinRole `form:"min_role,omitempty" json:"min_role,omitempty"`
 }
 
 // ListUsersParamsOrder defines parameters for ListUsers.
@@ -2206,6 +2236,9 @@ type ListUsersParamsDir string
 
 // ListUsersParamsStatus defines parameters for ListUsers.
 type ListUsersParamsStatus string
+
+// ListUsersParamsMinRole defines parameters for ListUsers.
+type ListUsersParamsMinRole string
 
 // ListIdentitiesParams defines parameters for ListIdentities.
 type ListIdentitiesParams struct {

@@ -72,6 +72,9 @@ func (s *Server) listUsers(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if q.MinRole, err = registry.ParseRole(c.request.URL.Query().Get("min_role")); err != nil {
+		return answer{}, &registry.InvalidError{Field: "min_role", Reason: "must be viewer, editor, admin or owner"}
+	}
 	return s.users(ctx, q, userOf)
 }
 

@@ -7,6 +7,10 @@
 // same words. Walk a click: route (routes.go) → handler → visit.ask → adapters/api
 // → template (templates/).
 //
+// The pages of who is not signed in yet (entrances.go) ask with a one-time key
+// instead, which comes in the fragment of a link and goes on in a form, so that
+// no log, history or Referer has it.
+//
 // The policy of every page forbids inline scripts and styles and everything from
 // elsewhere; what is needed is in assets, with the licences beside it.
 package pages

@@ -148,6 +148,8 @@ func (v *visit) send(status int, name, piece string, p page) {
 var notices = map[string]string{
 	"created": "Created.", "saved": "Saved.", "deleted": "Deleted.", "enabled": "Enabled.", "disabled": "Disabled.",
 	"frozen": "Frozen.", "connected": "Connected.", "disconnected": "Disconnected.",
+	"invited": "An invitation is on its way.", "ended": "Signed out there.", "revoked": "Revoked.", "removed": "Removed.",
+	"reset": "The second factors are gone; the next sign-in needs the password alone.", "unlinked": "Unlinked.",
 }
 
 // again shows a form once more with what is wrong, when that can be mended

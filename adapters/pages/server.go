@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/postern-io/postern/authn"
 	"github.com/postern-io/postern/authz"
 	"github.com/postern-io/postern/registry"
 )
@@ -44,10 +45,17 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/{name}", s.assets)
 	for _, rt := range routes {
-		mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(rt, w, r) })
+		mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(rt, false, w, r) })
+	}
+	for _, rt := range entrances {
+		mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(rt, true, w, r) })
 	}
 	return mux
 }
+
+// Asset is the path of a style sheet or a script of ours by its name, for other
+// doors with pages. Handler was called before.
+func (s *Server) Asset(name string) string { return s.assets.path(name) }
 
 // A visit is one request on its way.
 type visit struct {
@@ -56,18 +64,19 @@ type visit struct {
 	r  *http.Request
 	id string
 
+	open   bool // nobody needs to be signed in
 	me     me
 	domain domain // of the path
 }
 
-func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) {
+func (s *Server) serve(rt route, open bool, w http.ResponseWriter, r *http.Request) {
 	if !rt.stream {
 		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
 		defer cancel()
 		r = r.WithContext(ctx)
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	v := &visit{s: s, w: w, r: r, id: s.NewID()}
+	v := &visit{s: s, w: w, r: r, id: s.NewID(), open: open}
 	header(w, r, v.id)
 	if err := s.visit(rt, v); err != nil {
 		s.fail(v, err)
@@ -84,6 +93,9 @@ func (s *Server) visit(rt route, v *visit) (err error) {
 	}()
 	if err := new(http.CrossOriginProtection).Check(v.r); err != nil {
 		return &Refusal{Status: http.StatusForbidden, Word: "cross_origin", Message: "Changes from another site are refused."}
+	}
+	if v.open {
+		return rt.do(v)
 	}
 	if err := v.identify(); err != nil {
 		return err
@@ -174,11 +186,9 @@ func (s *Server) fail(v *visit, err error) {
 		s.Log.Error("page failed", "request", v.id, "method", v.r.Method, "path", v.r.URL.Path, "err", err)
 		refusal = &Refusal{Status: http.StatusInternalServerError, Word: "internal", Message: "Something went wrong here. The log has more under the request id.", RequestID: v.id}
 	}
-	back := "/"
-	if v.r.Method == http.MethodGet {
-		back = v.r.URL.RequestURI()
-	}
+	back := v.page()
 	switch {
+	case v.open: // there is nowhere to be sent to
 	case refusal.Status == http.StatusUnauthorized && v.resumable():
 		v.show(http.StatusUnauthorized, "resume", page{Title: "One moment", Data: back})
 		return
@@ -198,6 +208,19 @@ func (s *Server) fail(v *visit, err error) {
 		v.w.Header().Set("Retry-After", refusal.RetryAfter)
 	}
 	v.show(refusal.Status, "error", page{Title: refusal.title(), Data: refusal})
+}
+
+// page is the address of the page that the person sees: this one, or the one
+// that the form stands on.
+func (v *visit) page() string {
+	if v.r.Method == http.MethodGet {
+		return v.r.URL.RequestURI()
+	}
+	from, err := url.Parse(v.r.Referer())
+	if err != nil || from.Host != v.r.Host {
+		return "/"
+	}
+	return authn.LocalPath(from.RequestURI())
 }
 
 func (v *visit) resumable() bool {

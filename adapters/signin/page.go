@@ -2,9 +2,7 @@ package signin
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/base64"
 	"html/template"
 	"net/http"
 )
@@ -14,25 +12,23 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
-// styleHash names the one style sheet of the pages in their policy.
-var styleHash = func() string {
-	css, err := files.ReadFile("pages/style.css")
-	if err != nil {
-		panic(err) // it is embedded
-	}
-	sum := sha256.Sum256(css)
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}()
+// titles are what the pages are called.
+var titles = map[string]string{
+	"sign-in": "Sign in", "second-factor": "One more step", "passkey": "Passkey", "go-on": "Go on to Postern?", "leave": "Go on at the other site",
+}
 
-// style is the sheet itself; it is ours, so it may stand in a page as it is.
-func style() template.CSS {
-	css, _ := files.ReadFile("pages/style.css") // see styleHash
-	return template.CSS(css)
+// asset is where a page finds a style sheet or a script.
+func (s *Server) asset(name string) string {
+	if s.Asset == nil {
+		return "/assets/" + name
+	}
+	return s.Asset(name)
 }
 
 // show sends a page.
 func (s *Server) show(v *visit, status int, page string, view map[string]any) {
-	view["Style"] = style()
+	view["Asset"] = s.asset
+	view["Title"] = titles[page]
 	var b bytes.Buffer
 	if err := pages.ExecuteTemplate(&b, page+".html", view); err != nil {
 		s.Log.Error("page not made", "page", page, "request", v.id, "err", err)

@@ -3,9 +3,11 @@ package signin
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -43,7 +45,15 @@ func (s *Server) signInView(v *visit, problem string) map[string]any {
 		}
 	}
 	out, outHref := s.elsewhere(v)
-	return map[string]any{"SignedOut": v.r.URL.Query().Has("signed_out"), "Expired": v.r.URL.Query().Has("expired"), "Elsewhere": out, "ElsewhereHref": outHref, "Problem": problem, "ReturnTo": back, "Password": typed, "Buttons": buttons, "Request": v.id}
+	q := v.r.URL.Query()
+	return map[string]any{"Again": q.Has("again"), "Done": done[q.Get("done")], "Username": v.r.PostForm.Get("username"), "Recovery": typed && s.Users.Mail != nil, "SignedOut": v.r.URL.Query().Has("signed_out"), "Expired": v.r.URL.Query().Has("expired"), "Elsewhere": out, "ElsewhereHref": outHref, "Problem": problem, "ReturnTo": back, "Password": typed, "Buttons": buttons, "Request": v.id}
+}
+
+// done is what ?done= says: fixed words, because everybody can write an address.
+var done = map[string]string{
+	"password": "The password is changed. Sign in with it.",
+	"account":  "The account is ready. Sign in.",
+	"address":  "The address is confirmed.",
 }
 
 // signIn takes a name and a password from the form.
@@ -59,7 +69,11 @@ func (s *Server) signIn(v *visit) error {
 	var more *authn.SecondFactorError
 	if errors.As(err, &more) {
 		s.Cookies.set(v.w, s.Cookies.ticket(), more.Ticket, "/", ticketLife, http.SameSiteStrictMode)
-		redirect(v, "/sign-in/second-factor?return_to="+url.QueryEscape(authn.LocalPath(v.r.PostForm.Get("return_to"))))
+		methods := ""
+		if slices.Contains(more.Methods, "passkey") {
+			methods = "passkey&"
+		}
+		redirect(v, "/sign-in/second-factor?"+methods+"return_to="+url.QueryEscape(authn.LocalPath(v.r.PostForm.Get("return_to"))))
 		return nil
 	}
 	if err != nil {
@@ -70,12 +84,38 @@ func (s *Server) signIn(v *visit) error {
 }
 
 func (s *Server) factorPage(v *visit) error {
-	s.show(v, http.StatusOK, "second-factor", map[string]any{"ReturnTo": authn.LocalPath(v.r.FormValue("return_to"))})
+	s.showFactor(v, http.StatusOK, v.r.URL.Query().Has("passkey"), "")
 	return nil
 }
 
-// factor takes the code of a generator, or a recovery code, for the sign-in that
-// waits in this browser.
+func (s *Server) showFactor(v *visit, status int, passkey bool, problem string) {
+	s.show(v, status, "second-factor", map[string]any{
+		"ReturnTo": authn.LocalPath(v.r.FormValue("return_to")), "Passkey": passkey, "Problem": problem, "Request": v.id,
+	})
+}
+
+// passkey hands the browser's authenticator a challenge. Without a script it
+// cannot be answered, and the page says so.
+func (s *Server) passkey(v *visit) error {
+	ticket := value(v.r, s.Cookies.ticket())
+	if ticket == "" {
+		return errNoSession
+	}
+	options, err := s.Users.PasskeyChallenge(v.ctx, ticket)
+	if errors.Is(err, registry.ErrNotFound) {
+		s.showFactor(v, http.StatusNotFound, false, "This account has no passkey.")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.show(v, http.StatusOK, "passkey", map[string]any{"ReturnTo": authn.LocalPath(v.r.FormValue("return_to")), "Options": string(options)})
+	return nil
+}
+
+// factor takes the code of a generator, a recovery code, or what a passkey
+// signed, for the sign-in that waits in this browser. A wrong one may be tried
+// again there.
 func (s *Server) factor(v *visit) error {
 	if err := v.r.ParseForm(); err != nil {
 		return errors.Join(errMalformed, err)
@@ -84,16 +124,28 @@ func (s *Server) factor(v *visit) error {
 	if ticket == "" {
 		return errNoSession
 	}
-	proof := authn.Proof{Code: v.r.PostForm.Get("code"), RecoveryCode: v.r.PostForm.Get("recovery_code")}
-	if proof.RecoveryCode != "" {
-		proof.Code = ""
+	f := v.r.PostForm
+	var proof authn.Proof
+	switch {
+	case f.Get("passkey") != "":
+		proof.Passkey = json.RawMessage(f.Get("passkey"))
+	case f.Get("recovery_code") != "":
+		proof.RecoveryCode = f.Get("recovery_code")
+	default:
+		proof.Code = f.Get("code")
 	}
 	t, err := s.Users.SecondFactor(v.ctx, ticket, proof, s.where(v))
+	var wrong *authn.RefusedError
+	if errors.As(err, &wrong) && wrong.Reason == registry.ReasonSecondFactorWrong {
+		p := reasons[wrong.Reason]
+		s.showFactor(v, p.status, f.Get("has_passkey") != "", p.message)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	s.Cookies.set(v.w, s.Cookies.ticket(), "", "/", 0, http.SameSiteStrictMode)
-	s.landed(v, authn.Landing{Tokens: t, BackTo: v.r.PostForm.Get("return_to")})
+	s.landed(v, authn.Landing{Tokens: t, BackTo: f.Get("return_to")})
 	return nil
 }
 

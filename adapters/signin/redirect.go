@@ -50,6 +50,13 @@ func (s *Server) beginAt(v *visit, provider string, link registry.UserID) error 
 		return err
 	}
 	s.Cookies.set(v.w, s.Cookies.flow(), r.Browser, "/", flowLife, http.SameSiteLaxMode)
+	if link != "" && v.r.Header.Get("Sec-Fetch-Mode") == "navigate" {
+		// A policy's form-action holds for what a form's answer redirects to as
+		// well (CSP 3 §6.4.2), in some browsers; for what a page leads to it does not.
+		v.w.Header().Set("Refresh", "0; url="+r.Location)
+		s.show(v, http.StatusOK, "leave", map[string]any{"Href": r.Location})
+		return nil
+	}
 	redirect(v, r.Location)
 	return nil
 }

@@ -29,6 +29,9 @@ type Server struct {
 	// UI is where a sign-in ends when the pages are at another address, and
 	// ErrorUI where one that failed does, told in ?error=. Empty: our own pages.
 	UI, ErrorUI string
+	// Asset is where a page finds a style sheet or a script of ours by its name;
+	// nil: below /assets.
+	Asset func(name string) string
 	// ClientIP tells where a request comes from; nil takes the peer address.
 	ClientIP func(*http.Request) string
 }
@@ -46,6 +49,7 @@ var routes = []route{
 	{"POST /sign-in", (*Server).signIn, false},
 	{"GET /sign-in/second-factor", (*Server).factorPage, false},
 	{"POST /sign-in/second-factor", (*Server).factor, false},
+	{"POST /sign-in/second-factor/passkey", (*Server).passkey, false},
 	{"POST /auth/refresh", (*Server).refresh, false},
 	{"POST /auth/sign-out", (*Server).signOut, false},
 	{"POST /auth/link/{provider}", (*Server).link, false},
@@ -102,14 +106,14 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// header sets what every answer has (C56). A page of ours runs no script, and
-// what a sign-in brings along is told to nobody.
+// header sets what every answer has (C56). A page of ours runs no script but
+// that of passkeys, and what a sign-in brings along is told to nobody.
 func header(w http.ResponseWriter, r *http.Request, id string) {
 	h := w.Header()
 	h.Set("X-Request-Id", id)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src '"+styleHash+"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -198,6 +202,8 @@ var reasons = map[registry.Reason]problem{
 	registry.ReasonEmailMissing:        {400, "email_missing", "Your identity provider did not say your e-mail address, which is needed here."},
 	registry.ReasonFlowUnknown:         {401, "try_again", "This sign-in was not begun in this browser, or took too long. Begin again."},
 	registry.ReasonAssertionUnexpected: {401, "try_again", "This sign-in was not begun in this browser. Begin again."},
+	registry.ReasonKeyInvalid:          {401, "try_again", "This took too long, or too many second factors were wrong. Sign in again."},
+	registry.ReasonSecondFactorWrong:   {401, "unauthenticated", "The second factor is wrong, or was used before."},
 	registry.ReasonProviderRefused:     {401, "provider_refused", "Your identity provider did not let you in."},
 }
 

@@ -176,15 +176,15 @@ func TestPasswordForm(t *testing.T) {
 func TestCookies(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		secure      bool
-		access, ref string
+		secure               bool
+		access, ref, resumes string
 	}{
-		{true, "__Host-at=[^;]+; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax", "__Secure-rt=[^;]+; Path=/auth/refresh; Max-Age=86400; HttpOnly; Secure; SameSite=Strict"},
-		{false, "at=[^;]+; Path=/; Max-Age=900; HttpOnly; SameSite=Lax", "rt=[^;]+; Path=/auth/refresh; Max-Age=86400; HttpOnly; SameSite=Strict"},
+		{true, "__Host-at=[^;]+; Path=/; Max-Age=900; HttpOnly; Secure; SameSite=Lax", "__Secure-rt=[^;]+; Path=/auth/refresh; Max-Age=86400; HttpOnly; Secure; SameSite=Strict", "__Host-resumable=1; Path=/; Max-Age=86400; HttpOnly; Secure; SameSite=Lax"},
+		{false, "at=[^;]+; Path=/; Max-Age=900; HttpOnly; SameSite=Lax", "rt=[^;]+; Path=/auth/refresh; Max-Age=86400; HttpOnly; SameSite=Strict", "resumable=1; Path=/; Max-Age=86400; HttpOnly; SameSite=Lax"},
 	} {
 		s := newSite(t, func(s *site) { s.door.Cookies.Secure = test.secure })
 		sent := strings.Join(s.send(s.browser(), "POST", "/sign-in", jane()).header.Values("Set-Cookie"), "\n")
-		if !regexp.MustCompile("^" + test.access + "\n" + test.ref + "$").MatchString(sent) {
+		if !regexp.MustCompile("^" + test.access + "\n" + test.ref + "\n" + test.resumes + "$").MatchString(sent) {
 			t.Errorf("secure %v: got\n%s", test.secure, sent)
 		}
 	}
@@ -352,6 +352,11 @@ func TestLink(t *testing.T) {
 	if out := s.send(old, "POST", "/auth/link/jwt", url.Values{}); out.status != 403 {
 		t.Errorf("C52: with an old sign-in: got %d", out.status)
 	}
+	// A browser's policy may forbid a form to lead elsewhere; a page may.
+	left := s.send(b, "POST", "/auth/link/jwt", url.Values{}, func(r *http.Request) { r.Header.Set("Sec-Fetch-Mode", "navigate") })
+	if refresh := left.header.Get("Refresh"); left.status != 200 || left.next != "" || !strings.HasPrefix(refresh, "0; url=https://idp.example/?") {
+		t.Errorf("from a form of a page: got %d, refresh %q", left.status, refresh)
+	}
 	begun := s.send(b, "POST", "/auth/link/jwt", url.Values{})
 	u, err := url.Parse(begun.next)
 	if err != nil || begun.status != 303 {
@@ -421,8 +426,15 @@ func TestSecondFactorPage(t *testing.T) {
 	if ticket == "" || strings.Contains(more.next, ticket) {
 		t.Fatal("the ticket is not in a cookie alone")
 	}
-	if out := s.send(b, "POST", "/sign-in/second-factor", url.Values{"code": {"000000"}}); out.status != 401 || s.cookie(b, "__Host-at") != "" {
-		t.Errorf("a wrong code: got %d", out.status)
+	if out := s.send(b, "POST", "/sign-in/second-factor", url.Values{"code": {"000000"}, "return_to": {"/devices"}}); out.status != 401 || s.cookie(b, "__Host-at") != "" ||
+		!strings.Contains(out.body, "One more step") || !strings.Contains(out.body, `value="/devices"`) {
+		t.Errorf("a wrong code is not asked for again: got %d %s", out.status, out.body)
+	}
+	if out := s.send(b, "POST", "/sign-in/second-factor/passkey", url.Values{}); out.status != 404 || !strings.Contains(out.body, "no passkey") {
+		t.Errorf("a passkey of who has none: got %d", out.status)
+	}
+	if out := s.send(s.browser(), "POST", "/sign-in/second-factor/passkey", url.Values{}); out.status != 401 {
+		t.Errorf("a passkey of nobody: got %d", out.status)
 	}
 	if out := s.send(b, "POST", "/sign-in/second-factor", url.Values{"code": {"123456"}, "return_to": {"/devices"}}); out.status != 303 || out.next != "/devices" || s.cookie(b, "__Host-2f") != "" {
 		t.Errorf("the code: got %d to %q", out.status, out.next)
@@ -436,6 +448,45 @@ func TestSecondFactorPage(t *testing.T) {
 	if out := s.send(late, "POST", "/sign-in/second-factor", url.Values{"code": {"123456"}}); out.status != 401 {
 		t.Errorf("the ticket a second time: got %d", out.status)
 	}
+}
+
+// A passkey is asked for by a page whose form the script fills.
+func TestPasskeyPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(s *site) { s.door.Users.Factors = onePasskey{} })
+	b := s.browser()
+	more := s.send(b, "POST", "/sign-in", jane())
+	if more.next != "/sign-in/second-factor?passkey&return_to=%2Fdevices" {
+		t.Fatalf("it leads to %q", more.next)
+	}
+	if page := s.send(b, "GET", more.next, nil); !strings.Contains(page.body, "Use a passkey") {
+		t.Errorf("no passkey is offered: %s", page.body)
+	}
+	page := s.send(b, "POST", "/sign-in/second-factor/passkey", url.Values{"return_to": {"/devices"}})
+	if page.status != 200 || !strings.Contains(page.body, `data-options="{&#34;publicKey&#34;:{}}"`) || !strings.Contains(page.body, `value="/devices"`) {
+		t.Errorf("got %d %s", page.status, page.body)
+	}
+	if in := s.send(b, "POST", "/sign-in/second-factor", url.Values{"passkey": {`{"signed":true}`}, "return_to": {"/devices"}}); in.status != 303 || in.next != "/devices" {
+		t.Errorf("got %d to %q", in.status, in.next)
+	}
+}
+
+// onePasskey is a passkey that everybody has.
+type onePasskey struct{}
+
+func (onePasskey) Methods(context.Context, registry.UserID) ([]string, error) {
+	return []string{"passkey"}, nil
+}
+
+func (onePasskey) Challenge(context.Context, registry.User) (json.RawMessage, error) {
+	return json.RawMessage(`{"publicKey":{}}`), nil
+}
+
+func (onePasskey) Check(_ context.Context, _ registry.UserID, p authn.Proof) (string, error) {
+	if string(p.Passkey) != `{"signed":true}` || p.Code != "" || p.RecoveryCode != "" {
+		return "", &authn.RefusedError{Reason: registry.ReasonSecondFactorWrong}
+	}
+	return "pop", nil
 }
 
 // Five wrong codes end a ticket.

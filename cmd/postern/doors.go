@@ -154,18 +154,18 @@ func (h *house) rest(c *Config, manage, oauth http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", manage)
 	mux.Handle("/oauth2/token", oauth)
-	browsers := &signin.Server{
-		Users: h.users, Cookies: h.cookies(c), Log: h.log, NewID: uuid.NewString,
-		UI: c.People.UI, ErrorUI: cmp.Or(c.People.ErrorUI, c.People.UI), ClientIP: h.clientIP,
-	}
-	door := browsers.Handler()
-	for _, pattern := range signin.Patterns() {
-		mux.Handle(pattern, door)
-	}
 	shown := &pages.Server{API: manage, Roles: h.people, Resumable: h.cookies(c).Resumable(), Log: h.log, NewID: uuid.NewString}
 	forPeople := shown.Handler()
 	for _, pattern := range pages.Patterns() {
 		mux.Handle(pattern, forPeople)
+	}
+	browsers := &signin.Server{
+		Users: h.users, Cookies: h.cookies(c), Log: h.log, NewID: uuid.NewString,
+		UI: c.People.UI, ErrorUI: cmp.Or(c.People.ErrorUI, c.People.UI), Asset: shown.Asset, ClientIP: h.clientIP,
+	}
+	door := browsers.Handler()
+	for _, pattern := range signin.Patterns() {
+		mux.Handle(pattern, door)
 	}
 	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/jwk-set+json")

@@ -125,6 +125,6 @@ func (h *house) announceSetUp(c *Config) {
 	waiting := !h.setUp.expires.IsZero()
 	h.setUp.mu.Unlock()
 	if waiting {
-		h.log.Warn("there is no owner yet: run postern quickstart, or postern setup, on this machine", "token file", h.setUp.path, "good for", setUpLife)
+		h.log.Warn("there is no owner yet: run postern quickstart, or postern setup, on this machine, or open the page with the token", "page", strings.TrimSuffix(c.publicURL(), "/")+"/setup", "token file", h.setUp.path, "good for", setUpLife)
 	}
 }

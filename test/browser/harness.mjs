@@ -65,7 +65,7 @@ export async function story(tell) {
         await page.setViewportSize(viewport);
         const found = await page.evaluate(axe + ";axe.run({resultTypes:['violations']}).then(r => r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => v.id + ': ' + v.nodes.map(n => n.html).slice(0, 3).join(' | ')))");
         for (const f of found) fail(`${name}, ${size}, ${scheme}: ${f}`);
-        if (size === "narrow" && await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1)) fail(`${name} is wider than the screen of a phone`);
+        if (size === "narrow" && await page.evaluate(width => document.documentElement.scrollWidth > width + 1, viewport.width)) fail(`${name} is wider than the screen of a phone`);
         if (shots) {
           mkdirSync(shots, { recursive: true });
           await page.screenshot({ path: path.join(shots, `${name}-${viewport.width}${scheme === "dark" ? "-dark" : ""}.png`), fullPage: true });
