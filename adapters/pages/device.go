@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net"
@@ -70,10 +69,7 @@ func onDevice(do func(*visit, deviceRecord) error) func(*visit) error {
 func (v *visit) deviceView(d deviceRecord) (deviceView, error) {
 	view := deviceView{listing: v.listing(), Device: d, Reasons: reasons}
 	view.Path = v.devicesPath() + "/" + d.ID
-	var text bytes.Buffer
-	if len(d.Metadata) > 0 && string(d.Metadata) != "null" && json.Indent(&text, d.Metadata, "", "  ") == nil {
-		view.Metadata = text.String()
-	}
+	view.Metadata = d.metadata("  ")
 	var sessions api.ClientSessionPage
 	err := v.device(http.MethodGet, d.ID, "/sessions", nil, &sessions)
 	var refusal *Refusal

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -24,6 +25,24 @@ func (d deviceRecord) Title() string {
 		return d.ID
 	}
 	return d.Name
+}
+
+// metadata are the device's as a person writes them, indented or, with "", on one
+// line; "" when there are none. The API escapes < and others, for browsers that
+// guess.
+func (d deviceRecord) metadata(indent string) string {
+	read := json.NewDecoder(bytes.NewReader(d.Metadata))
+	read.UseNumber()
+	var object map[string]any
+	if err := read.Decode(&object); err != nil || object == nil {
+		return ""
+	}
+	var text strings.Builder
+	write := json.NewEncoder(&text)
+	write.SetEscapeHTML(false)
+	write.SetIndent("", indent)
+	_ = write.Encode(object) // what was just read
+	return strings.TrimSuffix(text.String(), "\n")
 }
 
 type devicePage struct {

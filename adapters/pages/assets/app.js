@@ -38,7 +38,7 @@ document.addEventListener("click", async e => {
     }
   }
   const all = e.target.closest("[data-all]");
-  if (all) for (const box of all.form.elements[all.dataset.all].length ? all.form.elements[all.dataset.all] : [all.form.elements[all.dataset.all]]) box.checked = all.checked;
+  if (all) for (const box of all.form.querySelectorAll(`input[name=${all.dataset.all}]`)) box.checked = all.checked;
 });
 
 // A form whose answer comes line by line: {done, total} while it lasts, {html}
@@ -47,6 +47,10 @@ async function stream(form) {
   const button = form.querySelector("[type=submit]"), bar = form.querySelector("progress");
   const into = document.getElementById(form.dataset.stream);
   const waits = e => { e.preventDefault(); };
+  for (const field of form.querySelectorAll("[aria-invalid]")) { // that was the file before
+    field.removeAttribute("aria-invalid");
+    document.getElementById(field.getAttribute("aria-describedby")).textContent = "";
+  }
   button.disabled = true;
   bar.hidden = false;
   bar.removeAttribute("value");
