@@ -12,6 +12,7 @@ var routes = []route{
 	{"GET /{$}", home, false},
 	{"GET /domains", listDomains, false},
 	{"POST /domains", createDomain, false},
+	{"GET /domains/{domain}", enterDomain, false},
 	{"GET /domains/{domain}/channels", listChannels, false},
 	{"POST /domains/{domain}/channels", createChannel, false},
 
@@ -25,6 +26,28 @@ var routes = []route{
 	{"GET /settings/audit/{event}", showEvent, false},
 	{"GET /settings/account", showAccount, false},
 	{"POST /settings/account/{act}", changeAccount, false},
+
+	{"GET /domains/{domain}/devices", listDevices, false},
+	{"POST /domains/{domain}/devices", createDevice, false},
+	{"POST /domains/{domain}/devices/bulk", bulkDevices, false},
+	{"GET /domains/{domain}/devices/export", exportDevices, true},
+	{"GET /domains/{domain}/devices/import", askImport, false},
+	{"POST /domains/{domain}/devices/import", importDevices, true},
+	{"GET /domains/{domain}/devices/{device}", onDevice(showDevice), false},
+	{"POST /domains/{domain}/devices/{device}/edit", onDevice(editDevice), false},
+	{"POST /domains/{domain}/devices/{device}/state", onDevice(stateDevice), false},
+	{"POST /domains/{domain}/devices/{device}/secret", onDevice(rotateSecret), false},
+	{"POST /domains/{domain}/devices/{device}/connect", onDevice(connectDevice), false},
+	{"POST /domains/{domain}/devices/{device}/disconnect", onDevice(disconnectDevice), false},
+	{"POST /domains/{domain}/devices/{device}/end", onDevice(endSession), false},
+	{"POST /domains/{domain}/devices/{device}/delete", onDevice(deleteDevice), false},
+	{"POST /domains/{domain}/devices/{device}/certs", onDevice(issueCertificate), false},
+	{"GET /domains/{domain}/devices/{device}/certs/{certificate}", onDevice(downloadCertificate), false},
+	{"POST /domains/{domain}/devices/{device}/certs/{certificate}/revoke", onDevice(revokeCertificate), false},
+	{"POST /domains/{domain}/devices/{device}/certs/{certificate}/release", onDevice(releaseCertificate), false},
+	{"GET /domains/{domain}/explain", askExplain, false},
+	{"POST /domains/{domain}/explain", explain, false},
+	{"POST /download", download, false},
 }
 
 // entrances are the pages of who is not signed in (yet).

@@ -33,6 +33,9 @@ type Server struct {
 	Resumable string // name of the cookie that says that a session may be resumed
 	Log       *slog.Logger
 	NewID     func() string // ids of requests
+	// MQTT and MQTTS are the addresses of those doors, such as ":1883", for the
+	// commands that a page shows. Empty: closed.
+	MQTT, MQTTS string
 
 	assets *assets
 	pages  templates
@@ -87,7 +90,11 @@ func (s *Server) serve(rt route, open bool, w http.ResponseWriter, r *http.Reque
 // an error like any other that we did not expect.
 func (s *Server) visit(rt route, v *visit) (err error) {
 	defer func() {
-		if p := recover(); p != nil {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p) // an answer that is broken off on purpose
+		default:
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()

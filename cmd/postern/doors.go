@@ -74,15 +74,11 @@ func (h *house) open(c *Config) ([]door, error) {
 		doors = append(doors, door{name, l, serve, shutdown})
 		return nil
 	}
-	mqttAddr := c.MQTTAddr
-	if c.Auth == "x509" {
-		mqttAddr = ""
-	}
 	// A stop goes down this list: no new work first, the long-lived after.
 	err := errors.Join(
 		add("http", c.HTTPAddr, nil, plain.Serve, closeWeb(plain, publish, sockets)),
 		add("https", c.HTTPSAddr, h.tls, secure.Serve, closeWeb(secure, publish, sockets)),
-		add("mqtt", mqttAddr, nil, mqttd.Serve, mqttd.Shutdown),
+		add("mqtt", mqttAddr(c), nil, mqttd.Serve, mqttd.Shutdown),
 		add("mqtts", c.MQTTSAddr, h.mqttTLS, mqttd.Serve, mqttd.Shutdown),
 		add("ops", c.OpsAddr, nil, ops.Serve, ops.Shutdown),
 	)
@@ -93,6 +89,15 @@ func (h *house) open(c *Config) ([]door, error) {
 		return nil, err
 	}
 	return doors, nil
+}
+
+// mqttAddr is where MQTT without TLS opens: nowhere when a certificate is
+// necessary.
+func mqttAddr(c *Config) string {
+	if c.Auth == "x509" {
+		return ""
+	}
+	return c.MQTTAddr
 }
 
 // closeWeb ends the handlers that outlive a request's answer, then the server.
@@ -154,7 +159,10 @@ func (h *house) rest(c *Config, manage, oauth http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", manage)
 	mux.Handle("/oauth2/token", oauth)
-	shown := &pages.Server{API: manage, Roles: h.people, Resumable: h.cookies(c).Resumable(), Log: h.log, NewID: uuid.NewString}
+	shown := &pages.Server{
+		API: manage, Roles: h.people, Resumable: h.cookies(c).Resumable(), Log: h.log, NewID: uuid.NewString,
+		MQTT: mqttAddr(c), MQTTS: c.MQTTSAddr,
+	}
 	forPeople := shown.Handler()
 	for _, pattern := range pages.Patterns() {
 		mux.Handle(pattern, forPeople)

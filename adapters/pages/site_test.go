@@ -1,0 +1,202 @@
+package pages
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/postern-io/postern/adapters"
+	"github.com/postern-io/postern/adapters/api"
+	"github.com/postern-io/postern/authn"
+	"github.com/postern-io/postern/authz"
+	"github.com/postern-io/postern/certs"
+	"github.com/postern-io/postern/registry"
+	"github.com/postern-io/postern/store"
+)
+
+// A site is the pages before a real API on SQLite, which takes everybody of this
+// machine for an owner.
+type site struct {
+	t        testing.TB
+	handler  http.Handler
+	store    *store.Store
+	registry *registry.Registry
+	domain   registry.Domain
+	asked    int // requests of the API
+}
+
+// nobody is a gateway at which nobody is connected.
+type nobody struct{}
+
+func (nobody) Sessions(context.Context, registry.DeviceID) ([]adapters.SessionInfo, error) {
+	return nil, nil
+}
+
+func (nobody) EndSession(context.Context, registry.DeviceID, string) error {
+	return registry.ErrNotFound
+}
+
+// newSite makes a site of its own: on a copy of a database that was made once,
+// because with the race detector a migration costs more than most tests.
+func newSite(t testing.TB) *site {
+	t.Helper()
+	empty.once.Do(func() {
+		path := filepath.Join(t.TempDir(), "empty.db")
+		db, err := store.Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil { // moves the log into the file
+			t.Fatal(err)
+		}
+		if empty.file, err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	})
+	path := filepath.Join(t.TempDir(), "postern.db")
+	if err := os.WriteFile(path, empty.file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return siteOn(t, path)
+}
+
+// empty is a database with tables and nothing in them.
+var empty struct {
+	once sync.Once
+	file []byte
+}
+
+func siteOn(t testing.TB, database string) *site {
+	t.Helper()
+	db, err := store.Open(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	hasher, err := registry.NewSecretHasher(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, store: db, registry: &registry.Registry{Store: db, Hasher: hasher, Now: time.Now, NewID: uuid.NewString}}
+	ca, err := certs.Open(t.Context(), certs.Config{Dir: t.TempDir(), Keeper: s.registry, Key: make([]byte, 32), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	people := &authz.People{Find: db}
+	log := slog.New(slog.DiscardHandler)
+	manage := (&api.Server{
+		Registry: s.registry, People: people, Live: nobody{}, Certs: ca, Open: true, Log: log, NewID: uuid.NewString,
+		Users: authn.NewUsers(authn.UsersConfig{Store: db, Find: db, Now: time.Now, Log: log}),
+	}).Handler()
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.asked++; manage.ServeHTTP(w, r) })
+	s.handler = (&Server{API: counted, Roles: people, Log: log, NewID: uuid.NewString}).Handler()
+	if s.domain, err = s.registry.CreateDomain(t.Context(), "", registry.Domain{Name: "Plant", Route: "plant"}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// do visits a page of the domain's devices.
+func (s *site) do(method, path, kind, body string, header ...string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	r := httptest.NewRequestWithContext(s.t.Context(), method, "http://localhost/domains/plant/devices"+path, strings.NewReader(body))
+	r.RemoteAddr = "127.0.0.1:1"
+	r.Header.Set("Content-Type", kind)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
+}
+
+func (s *site) get(path string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	return s.do("GET", path, "", "")
+}
+
+func (s *site) post(path string, sent url.Values, header ...string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	return s.do("POST", path, "application/x-www-form-urlencoded", sent.Encode(), header...)
+}
+
+// send sends a file to be imported.
+func (s *site) send(file string, header ...string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	part, err := w.CreateFormFile("file", "devices.csv")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	part.Write([]byte(file))
+	w.Close()
+	return s.do("POST", "/import", w.FormDataContentType(), b.String(), header...)
+}
+
+// fleet makes n devices.
+func (s *site) fleet(n int) []registry.DeviceID {
+	s.t.Helper()
+	var ids []registry.DeviceID
+	for len(ids) < n {
+		some := make([]registry.NewDevice, min(registry.MaxBulk, n-len(ids)))
+		for i := range some {
+			some[i].Device = registry.Device{Name: fmt.Sprintf("pump-%06d", len(ids)+i), Tags: []string{"north", fmt.Sprintf("row-%d", i%100)}, Metadata: registry.Metadata{"n": json.Number("12345678901234567890")}}
+		}
+		made, err := s.registry.CreateDevices(s.t.Context(), "", s.domain.ID, some)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, d := range made {
+			ids = append(ids, d.ID)
+		}
+	}
+	return ids
+}
+
+// count is how many devices there are.
+func (s *site) count(status registry.Status) int {
+	s.t.Helper()
+	all, err := s.registry.Devices(s.t.Context(), registry.Query{Domain: s.domain.ID, Status: status, Limit: 1, Order: registry.ByCreated})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all.Total
+}
+
+// BenchmarkListDevices shows a page of 100,000 devices: at its beginning, at its
+// end, and of a search.
+func BenchmarkListDevices(b *testing.B) {
+	s := siteOn(b, filepath.Join(b.TempDir(), "postern.db"))
+	s.fleet(100_000)
+	for name, path := range map[string]string{"first": "", "last": "?offset=99950", "name": "?name=pump-0777", "tag": "?tag=row-7", "state": "?status=disabled"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if w := s.get(path); w.Code != http.StatusOK {
+					b.Fatalf("%d: %s", w.Code, w.Body)
+				}
+			}
+		})
+	}
+	b.Run("export", func(b *testing.B) {
+		for b.Loop() {
+			if w := s.get("/export"); w.Code != http.StatusOK || strings.Count(w.Body.String(), "\n") != 100_001 {
+				b.Fatalf("%d: %d lines", w.Code, strings.Count(w.Body.String(), "\n"))
+			}
+		}
+	})
+}
