@@ -17,6 +17,8 @@ import (
 
 const (
 	maxBody = 32 << 20 // a file of devices
+	// maxForm bounds the forms of who is not signed in.
+	maxForm = 64 << 10
 	maxTime = 30 * time.Second
 )
 
@@ -78,7 +80,11 @@ func (s *Server) serve(rt route, open bool, w http.ResponseWriter, r *http.Reque
 		defer cancel()
 		r = r.WithContext(ctx)
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	limit := int64(maxBody)
+	if open {
+		limit = maxForm
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, limit)
 	v := &visit{s: s, w: w, r: r, id: s.NewID(), open: open}
 	header(w, r, v.id)
 	if err := s.visit(rt, v); err != nil {
