@@ -37,6 +37,7 @@ const rootListWarning = 60 * 24 * time.Hour
 type house struct {
 	log      *slog.Logger
 	metrics  *prometheus.Registry
+	findings *prometheus.GaugeVec // what is the matter with the fleet
 	store    *store.Store
 	bus      *messaging.Bus
 	registry *registry.Registry
@@ -75,6 +76,8 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 		}
 	}()
 	h.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	h.findings = newFindings(h.metrics)
 
 	key, err := secretKey(c)
 	if err != nil {

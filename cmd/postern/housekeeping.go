@@ -40,13 +40,18 @@ func (h *house) recordUse(ctx context.Context) error {
 	})
 }
 
-// watchHealth counts what is the matter with the fleet, for the metrics, and
-// notes which certificates are in use at two addresses.
-func (h *house) watchHealth(ctx context.Context) error {
+// newFindings registers the gauge that watchHealth sets.
+func newFindings(metrics prometheus.Registerer) *prometheus.GaugeVec {
 	findings := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "postern_health_findings", Help: "Secrets and certificates to look at in all domains, by kind; counted every five minutes.",
 	}, []string{"kind"})
-	h.metrics.MustRegister(findings)
+	metrics.MustRegister(findings)
+	return findings
+}
+
+// watchHealth counts what is the matter with the fleet, for the metrics, and
+// notes which certificates are in use at two addresses.
+func (h *house) watchHealth(ctx context.Context) error {
 	look := func() {
 		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 		defer cancel()
@@ -56,7 +61,7 @@ func (h *house) watchHealth(ctx context.Context) error {
 			counts, err = h.registry.Health(ctx, "")
 		}
 		for kind, n := range counts {
-			findings.WithLabelValues(string(kind)).Set(float64(n))
+			h.findings.WithLabelValues(string(kind)).Set(float64(n))
 		}
 		if err != nil && ctx.Err() == nil {
 			h.log.Warn("health of the fleet not looked at; next try in five minutes", "err", err)
