@@ -285,7 +285,7 @@ func TestSeed3JWT(t *testing.T) {
 	want(t, "the first name", p["first_name"], "René")
 	want(t, "B8: the attributes", p["attributes"], map[string]any{"plan": "gold"})
 	for _, c := range b.Jar.Cookies(mustURL(t, s.base())) {
-		if c.Name != "__Host-at" && c.Name != "__Host-flow" {
+		if c.Name != "__Host-at" && c.Name != "__Host-flow" && c.Name != "__Host-resumable" {
 			t.Errorf("C54: a cookie %s", c.Name)
 		}
 	}
