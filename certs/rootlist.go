@@ -78,10 +78,10 @@ func (a *Authority) renewRootLists(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	if err := checkPrivate(a.path("ca.key")); errors.Is(err, fs.ErrNotExist) {
+	root, key, err := readRoot(a.path("ca.crt"), a.path("ca.key"), a.config.Passphrase)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	root, key, err := openRoot(a.path("ca.crt"), a.path("ca.key"), a.config.Passphrase, a.config.Now())
 	if err != nil {
 		return err
 	}
