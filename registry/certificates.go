@@ -165,6 +165,15 @@ func certificateIn(ctx context.Context, from CertificateReader, domain DomainID,
 	return c, nil
 }
 
+// enabledIn returns a device of the domain that may be given a certificate.
+func enabledIn(ctx context.Context, tx Tx, domain DomainID, device DeviceID) (Device, error) {
+	d, err := deviceIn(ctx, tx, domain, device)
+	if err == nil && d.Status != Enabled {
+		err = &InvalidError{Field: "client", Reason: "must be enabled to be given a certificate"}
+	}
+	return d, err
+}
+
 // IssueCertificate has sign make a certificate for an enabled device of the
 // domain and records it. Asked again with the same request (its fingerprint) it
 // returns the certificate of the first time, while that is good: a device that
@@ -172,12 +181,9 @@ func certificateIn(ctx context.Context, from CertificateReader, domain DomainID,
 func (r *Registry) IssueCertificate(ctx context.Context, by UserID, domain DomainID, device DeviceID, request string, sign func(Device) (Certificate, error)) (Certificate, error) {
 	var c Certificate
 	err := r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
-		d, err := deviceIn(ctx, tx, domain, device)
+		d, err := enabledIn(ctx, tx, domain, device)
 		if err != nil {
 			return nil, err
-		}
-		if d.Status != Enabled {
-			return nil, &InvalidError{Field: "client", Reason: "must be enabled to be given a certificate"}
 		}
 		c, err = r.issue(ctx, tx, d, Certificate{Domain: domain, Device: device, Request: request, CreatedBy: by}, sign)
 		return nil, err

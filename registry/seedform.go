@@ -17,12 +17,9 @@ const SecretSubject = "CN=(secret)"
 func (r *Registry) IssueSecretCertificate(ctx context.Context, by UserID, domain DomainID, device DeviceID, secret Secret, sign func(Device) (Certificate, error)) (Certificate, error) {
 	var c Certificate
 	err := r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
-		d, err := deviceIn(ctx, tx, domain, device)
+		d, err := enabledIn(ctx, tx, domain, device)
 		if err != nil {
 			return nil, err
-		}
-		if d.Status != Enabled {
-			return nil, &InvalidError{Field: "client", Reason: "must be enabled to be given a certificate"}
 		}
 		if err := r.holds(ctx, tx, device, secret); err != nil {
 			return nil, err

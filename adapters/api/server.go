@@ -177,19 +177,9 @@ func (s *Server) call(ctx context.Context, rt route, r *http.Request, id string)
 	return rt.do(s, ctx, c)
 }
 
-// header sets what every answer has: nothing of it may be kept, guessed at,
-// framed or run.
+// header sets what every answer has: nothing of it may be framed or run.
 func header(w http.ResponseWriter, r *http.Request, id string) {
-	h := w.Header()
-	h.Set("X-Request-Id", id)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if r.TLS != nil {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-	}
+	adapters.Guard(w, r, id, "default-src 'none'; frame-ancestors 'none'")
 }
 
 func (s *Server) from(r *http.Request) string {

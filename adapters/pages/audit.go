@@ -57,12 +57,7 @@ func listAudit(v *visit) error {
 		return err
 	}
 	view.Events, view.Total = all.Events, all.Total
-	p := page{Title: "Audit", Tab: "audit", Data: view}
-	if v.partial() {
-		v.part("audit", "audit-list", p)
-		return nil
-	}
-	v.show(http.StatusOK, "audit", p)
+	v.showList("audit", "audit-list", page{Title: "Audit", Tab: "audit", Data: view})
 	return nil
 }
 

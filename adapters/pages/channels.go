@@ -29,12 +29,7 @@ func listChannels(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := page{Title: "Channels", Tab: "channels", Data: view}
-	if v.partial() {
-		v.part("channels", "channel-list", p)
-		return nil
-	}
-	v.show(http.StatusOK, "channels", p)
+	v.showList("channels", "channel-list", page{Title: "Channels", Tab: "channels", Data: view})
 	return nil
 }
 

@@ -112,12 +112,7 @@ func listDevices(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := page{Title: "Devices", Tab: "devices", Data: view}
-	if v.partial() {
-		v.part("devices", "device-list", p)
-		return nil
-	}
-	v.show(http.StatusOK, "devices", p)
+	v.showList("devices", "device-list", page{Title: "Devices", Tab: "devices", Data: view})
 	return nil
 }
 

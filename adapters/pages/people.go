@@ -95,12 +95,7 @@ func listPeople(v *visit) error {
 	if err != nil {
 		return err
 	}
-	p := page{Title: "People", Tab: "users", Data: view}
-	if v.partial() {
-		v.part("users", "people-list", p)
-		return nil
-	}
-	v.show(http.StatusOK, "users", p)
+	v.showList("users", "people-list", page{Title: "People", Tab: "users", Data: view})
 	return nil
 }
 

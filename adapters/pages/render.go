@@ -125,11 +125,6 @@ func (v *visit) show(status int, name string, p page) {
 	v.send(status, name, "frame", p)
 }
 
-// part sends a piece of a page alone, for a script that puts it in its place.
-func (v *visit) part(name, piece string, p page) {
-	v.send(http.StatusOK, name, piece, p)
-}
-
 func (v *visit) send(status int, name, piece string, p page) {
 	var b bytes.Buffer
 	f := frame{page: p, Me: v.me, Domain: v.domain, Path: v.r.URL.Path, Notice: notices[v.r.URL.Query().Get("done")]}
@@ -174,3 +169,13 @@ func (v *visit) posted() error {
 
 // partial reports whether a script asks for a piece of the page.
 func (v *visit) partial() bool { return v.r.Header.Get("HX-Request") == "true" }
+
+// showList sends a page with a list, or the list alone to a script that asks for
+// it.
+func (v *visit) showList(name, list string, p page) {
+	if v.partial() {
+		v.send(http.StatusOK, name, list, p)
+		return
+	}
+	v.show(http.StatusOK, name, p)
+}

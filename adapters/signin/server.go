@@ -109,17 +109,8 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) {
 // header sets what every answer has (C56). A page of ours runs no script but
 // that of passkeys, and what a sign-in brings along is told to nobody.
 func header(w http.ResponseWriter, r *http.Request, id string) {
-	h := w.Header()
-	h.Set("X-Request-Id", id)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	if r.TLS != nil {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
-	}
+	adapters.Guard(w, r, id, "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 
 func (s *Server) where(v *visit) authn.Client {
