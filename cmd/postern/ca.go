@@ -262,7 +262,7 @@ func (o *ownCA) moveKey(cmd *cobra.Command, to, passphraseFile string, yes bool)
 	passphrase := o.config.CAPassphrase
 	if passphrase == "" || passphraseFile != "" {
 		var err error
-		if passphrase, err = o.password(cmd, passphraseFile, "Passphrase for the root's key: "); err != nil {
+		if passphrase, err = o.password(cmd, "passphrase-file", passphraseFile, "Passphrase for the root's key: "); err != nil {
 			return err
 		}
 	}
@@ -286,7 +286,7 @@ func (o *ownCA) rotateCommand() *cobra.Command {
 					return err
 				}
 				if encrypted && (passphrase != "" || o.config.CAPassphrase == "") {
-					if text, err = o.password(cmd, passphrase, "Passphrase of "+rootKey+": "); err != nil {
+					if text, err = o.password(cmd, "passphrase-file", passphrase, "Passphrase of "+rootKey+": "); err != nil {
 						return err
 					}
 				}

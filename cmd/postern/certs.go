@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 
 	"github.com/spf13/cobra"
 )
@@ -54,25 +53,8 @@ func certsListCommand(s *session, domain *string) *cobra.Command {
 	var device, status, before string
 	var limit, offset int
 	cmd := &cobra.Command{Use: "list", Short: "List certificates, the newest first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
-			q := url.Values{"limit": {strconv.Itoa(limit)}, "offset": {strconv.Itoa(offset)}}
-			for k, v := range map[string]string{"client": device, "status": status, "expires_before": before} {
-				if v != "" {
-					q.Set(k, v)
-				}
-			}
-			var page map[string]any
-			if err := c.do(ctx, http.MethodGet, "/"+url.PathEscape(*domain)+"/certs?"+q.Encode(), nil, &page); err != nil {
-				return err
-			}
-			if err := show(cmd.OutOrStdout(), s.flags.output, certificateColumns, false, objects(page["certs"])...); err != nil {
-				return err
-			}
-			if total, _ := page["total"].(float64); int(total) > offset+limit {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d; the rest with --offset %d\n", limit, int(total), offset+limit)
-			}
-			return nil
-		})
+		filters := map[string]string{"client": device, "status": status, "expires_before": before}
+		return s.page(cmd, certificateColumns, "/"+url.PathEscape(*domain)+"/certs", "certs", filters, limit, offset)
 	}}
 	cmd.Flags().StringVar(&device, "client", "", "only those of this client, by `id`")
 	cmd.Flags().StringVar(&status, "status", "", "`state`: valid, held, revoked, expired; empty: all")

@@ -225,6 +225,22 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 	}
 }
 
+// Where nobody can be asked, a command says which of its own flags answers.
+func TestNoTerminalNamesTheFlag(t *testing.T) {
+	for command, flag := range map[string]string{
+		"login ann":                           "--password-file",
+		"password":                            "--old-password-file",
+		"ca export --root-key away.key --yes": "--passphrase-file",
+	} {
+		var stderr strings.Builder
+		args := append(strings.Fields(command), "--login-file", filepath.Join(t.TempDir(), "login.json"))
+		code := run(t.Context(), args, stdio{strings.NewReader(""), io.Discard, &stderr, nil})
+		if code != exitUsage || !strings.HasSuffix(strings.TrimSpace(stderr.String()), "give "+flag) {
+			t.Errorf("postern %s: exit %d, it said %s", command, code, stderr.String())
+		}
+	}
+}
+
 // What the quick start prints must work when it is pasted into a shell.
 func TestQuickstartQuotesItsDirectory(t *testing.T) {
 	var out strings.Builder

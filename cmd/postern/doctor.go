@@ -167,28 +167,41 @@ func (d *doctor) server(ctx context.Context, c *client) (answers bool) {
 
 // ready looks at database and NATS through the operations listener.
 func (d *doctor) ready(ctx context.Context, ops string) {
-	host, port, err := net.SplitHostPort(ops)
-	if err != nil {
-		d.needs("--ops-addr is %q; give host:port", ops)
-		return
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)+"/health/ready", nil)
-	if err != nil {
-		d.needs("--ops-addr: %v", err)
-		return
-	}
-	resp, err := (&http.Client{Timeout: 2 * readyTimeout}).Do(r)
-	if err != nil {
+	lacks, err := askReady(ctx, ops)
+	switch {
+	case errors.Is(err, errUnreachable):
 		d.unseen("%s, where a server tells whether it is ready, does not answer from here", ops)
-		return
+	case err != nil:
+		d.needs("%v", err)
+	case lacks != "":
+		d.needs("not ready: %s", lacks)
+	default:
+		d.well("database and NATS answer")
+	}
+}
+
+// askReady asks the operations listener at an address whether the server is
+// ready: it lacks nothing then. An error that wraps errUnreachable means that
+// nobody answered.
+func askReady(ctx context.Context, addr string) (lacks string, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", usagef("--ops-addr is %q; give host:port", addr)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(cmp.Or(host, "127.0.0.1"), port)+"/health/ready", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := (&http.Client{Timeout: 2 * readyTimeout}).Do(req)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errUnreachable, err)
 	}
 	defer resp.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // what is missing is not told
-	if resp.StatusCode != http.StatusOK {
-		d.needs("not ready: %s", strings.TrimSpace(string(text)))
-		return
+	if resp.StatusCode == http.StatusOK {
+		return "", nil
 	}
-	d.well("database and NATS answer")
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 200)) // the status says enough
+	return cmp.Or(strings.TrimSpace(string(text)), resp.Status), nil
 }
 
 // maxExamined bounds the domains of one examination.

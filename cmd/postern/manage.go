@@ -61,25 +61,8 @@ func (n noun) list(s *session, domain *string) *cobra.Command {
 	var name, status, tag string
 	var limit, offset int
 	cmd := &cobra.Command{Use: "list", Short: "List " + n.plural, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
-			q := url.Values{"limit": {strconv.Itoa(limit)}, "offset": {strconv.Itoa(offset)}}
-			for k, v := range map[string]string{"name": name, "status": status, "tag": tag} {
-				if v != "" {
-					q.Set(k, v)
-				}
-			}
-			var page map[string]any
-			if err := c.do(ctx, http.MethodGet, n.in(*domain)+"?"+q.Encode(), nil, &page); err != nil {
-				return err
-			}
-			if err := show(cmd.OutOrStdout(), s.flags.output, n.columns, false, objects(page[n.plural])...); err != nil {
-				return err
-			}
-			if total, _ := page["total"].(float64); int(total) > offset+limit {
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d; the rest with --offset %d\n", limit, int(total), offset+limit)
-			}
-			return nil
-		})
+		filters := map[string]string{"name": name, "status": status, "tag": tag}
+		return s.page(cmd, n.columns, n.in(*domain), n.plural, filters, limit, offset)
 	}}
 	cmd.Flags().StringVar(&name, "name", "", "only those whose name contains `text`")
 	cmd.Flags().StringVar(&status, "status", "", "`state`: enabled (the default), disabled, all")
@@ -87,6 +70,30 @@ func (n noun) list(s *session, domain *string) *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 100, "most to show, up to 100")
 	cmd.Flags().IntVar(&offset, "offset", 0, "how many to pass over")
 	return cmd
+}
+
+// page shows a page of a list, with the filters that are not empty, and says how
+// to see the rest.
+func (s *session) page(cmd *cobra.Command, columns []string, path, plural string, filters map[string]string, limit, offset int) error {
+	return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
+		q := url.Values{"limit": {strconv.Itoa(limit)}, "offset": {strconv.Itoa(offset)}}
+		for k, v := range filters {
+			if v != "" {
+				q.Set(k, v)
+			}
+		}
+		var page map[string]any
+		if err := c.do(ctx, http.MethodGet, path+"?"+q.Encode(), nil, &page); err != nil {
+			return err
+		}
+		if err := show(cmd.OutOrStdout(), s.flags.output, columns, false, objects(page[plural])...); err != nil {
+			return err
+		}
+		if total, _ := page["total"].(float64); int(total) > offset+limit {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%d of %d; the rest with --offset %d\n", limit, int(total), offset+limit)
+		}
+		return nil
+	})
 }
 
 func objects(list any) []object {
@@ -219,7 +226,7 @@ func channelsCommand(s *session) *cobra.Command {
 func usersCommand(s *session) *cobra.Command {
 	var domain, email, first, last, role, password string
 	create := &cobra.Command{Use: "create USERNAME", Short: "Create a user", Args: cobra.ExactArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-		text, err := s.password(cmd, password, "Password of "+args[0]+": ")
+		text, err := s.password(cmd, "password-file", password, "Password of "+args[0]+": ")
 		if err != nil {
 			return err
 		}

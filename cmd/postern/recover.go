@@ -139,13 +139,13 @@ func passwordCommand(s *session) *cobra.Command {
 			return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
 				in := object{"old_secret": ""}
 				if !recovered {
-					text, err := s.password(cmd, old, "Old password: ")
+					text, err := s.password(cmd, "old-password-file", old, "Old password: ")
 					if err != nil {
 						return err
 					}
 					in["old_secret"] = text
 				}
-				text, err := s.password(cmd, next, "New password: ")
+				text, err := s.password(cmd, "password-file", next, "New password: ")
 				if err != nil {
 					return err
 				}

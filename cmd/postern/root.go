@@ -6,8 +6,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"runtime/debug"
 	"strings"
 
@@ -181,23 +179,11 @@ func healthCommand(io stdio) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "health", Short: "Tell whether the server on this machine is ready", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			host, port, err := net.SplitHostPort(addr)
-			if err != nil {
-				return usagef("--ops-addr is %q; give host:port", addr)
-			}
-			if host == "" {
-				host = "127.0.0.1"
-			}
-			req, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/health/ready", nil)
+			lacks, err := askReady(cmd.Context(), addr)
 			if err != nil {
 				return err
 			}
-			resp, err := (&http.Client{Timeout: 2 * readyTimeout}).Do(req)
-			if err != nil {
-				return fmt.Errorf("%w: %w", errUnreachable, err)
-			}
-			defer resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
+			if lacks != "" {
 				return fmt.Errorf("%w: not ready", errUnreachable)
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), "ready")

@@ -43,15 +43,15 @@ func (s *session) secretFrom(cmd *cobra.Command, file string) (string, error) {
 	return line, nil
 }
 
-// password reads a password from a file, or asks for it where there is somebody
-// to ask.
-func (s *session) password(cmd *cobra.Command, file, prompt string) (string, error) {
+// password reads a password from the file that a flag names, or asks for it
+// where there is somebody to ask.
+func (s *session) password(cmd *cobra.Command, flag, file, prompt string) (string, error) {
 	if file != "" {
 		return s.secretFrom(cmd, file)
 	}
 	f, ok := cmd.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return "", usagef("there is no terminal to ask for a password; give --password-file")
+		return "", usagef("there is no terminal to ask for a password; give --%s", flag)
 	}
 	fmt.Fprint(cmd.ErrOrStderr(), prompt)
 	text, err := term.ReadPassword(int(f.Fd()))
@@ -79,7 +79,7 @@ func loginCommand(s *session) *cobra.Command {
 					}
 					err = c.recoverWith(ctx, text)
 				} else {
-					text, e := s.password(cmd, password, "Password: ")
+					text, e := s.password(cmd, "password-file", password, "Password: ")
 					if e != nil {
 						return e
 					}
@@ -125,7 +125,7 @@ func setUpCommand(s *session) *cobra.Command {
 		Long: "Make the first owner of a new server, with the one-time token that its start left in the data directory,\nand sign in.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
-				text, err := s.password(cmd, password, "Password for "+args[0]+": ")
+				text, err := s.password(cmd, "password-file", password, "Password for "+args[0]+": ")
 				if err != nil {
 					return err
 				}

@@ -42,7 +42,7 @@ func (s *session) otp(cmd *cobra.Command, file string) (string, error) {
 			return "", usagef("the account has a second factor and there is no terminal to ask for it; give --otp-file")
 		}
 	}
-	return s.password(cmd, file, "Code of the authenticator app, or a recovery code: ")
+	return s.password(cmd, "otp-file", file, "Code of the authenticator app, or a recovery code: ")
 }
 
 // proofOf takes six digits for a code, anything else for a recovery code.
