@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -141,6 +142,34 @@ func (r *Registry) RotateSecret(ctx context.Context, by UserID, domain DomainID,
 		return NewDevice{}, err
 	}
 	return NewDevice{Device: d, Secret: secret}, nil
+}
+
+// Secrets returns the secrets that the device holds, the newest first: at most
+// two, unless certificates are named by them (seedform.go). What they were made
+// of is not kept.
+func (r *Registry) Secrets(ctx context.Context, domain DomainID, id DeviceID) ([]DeviceSecret, error) {
+	if _, err := deviceIn(ctx, r.Store, domain, id); err != nil {
+		return nil, err
+	}
+	return r.Store.DeviceSecrets(ctx, id)
+}
+
+// EndSecret ends one secret of the device now, and with it the sessions that
+// were opened with it.
+func (r *Registry) EndSecret(ctx context.Context, domain DomainID, id DeviceID, secret SecretID) error {
+	return r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
+		if _, err := deviceIn(ctx, tx, domain, id); err != nil {
+			return nil, err
+		}
+		held, err := tx.DeviceSecrets(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(held, func(s DeviceSecret) bool { return s.ID == secret }) {
+			return nil, ErrNotFound
+		}
+		return []Change{{Domain: domain, Device: id}}, tx.DeleteSecret(ctx, secret)
+	})
 }
 
 // DeleteDevice removes the device with its secrets and connections, and revokes

@@ -255,6 +255,17 @@ func (g *ground) session() string {
 	return list.Sessions[0].ID
 }
 
+// secret returns the id of the device's one secret.
+func (g *ground) secret() string {
+	g.t.Helper()
+	var list struct{ Secrets []named }
+	g.nodes[0].api(g.token, "GET", "/"+g.domain+"/clients/"+g.device.id+"/secrets", nil, &list)
+	if len(list.Secrets) != 1 {
+		g.t.Fatalf("the device has %d secrets, want 1", len(list.Secrets))
+	}
+	return list.Secrets[0].ID
+}
+
 // trust is the TLS of a client without a certificate.
 func (g *ground) trust(at *server) *tls.Config {
 	g.t.Helper()

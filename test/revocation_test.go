@@ -50,6 +50,7 @@ var causes = []cause{
 	{name: "delete device", secret: ended, certificate: ended, do: func(g *ground) { g.delete("/clients/" + g.device.id) }},
 	{name: "rotate secret", secret: ended, certificate: kept, do: func(g *ground) { g.rotate("0s") }},
 	{name: "rotate secret, after overlap", secret: ended, certificate: kept, after: overlap, do: func(g *ground) { g.rotate(overlap.String()) }},
+	{name: "end secret", secret: ended, certificate: kept, do: func(g *ground) { g.delete("/clients/" + g.device.id + "/secrets/" + g.secret()) }},
 	{name: "revoke certificate", secret: kept, certificate: ended, do: func(g *ground) { g.post("/certs/" + g.fingerprint + "/revoke") }},
 
 	{name: "remove connection", secret: barred, certificate: barred, do: func(g *ground) { g.disconnect("publish", "subscribe") }},

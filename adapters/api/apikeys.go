@@ -48,11 +48,10 @@ func (s *Server) revokeAPIKey(ctx context.Context, c *call) (answer, error) {
 }
 
 func apiKeyOf(k registry.APIKey) APIKey {
-	out := APIKey{ID: string(k.ID), Name: k.Name, Prefix: k.Prefix, Role: Role(k.Role.String()), CreatedAt: k.CreatedAt, ExpiresAt: k.Expires}
-	if !k.LastUsed.IsZero() {
-		out.LastUsed = &k.LastUsed
+	return APIKey{
+		ID: string(k.ID), Name: k.Name, Prefix: k.Prefix, Role: Role(k.Role.String()),
+		CreatedAt: k.CreatedAt, ExpiresAt: k.Expires, LastUsed: unlessZero(k.LastUsed),
 	}
-	return out
 }
 
 // endSessions signs a person out everywhere, or everywhere else.

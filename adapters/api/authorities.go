@@ -256,16 +256,13 @@ func (s *Server) authorityOf(ctx context.Context, a registry.ImportedAuthority) 
 		NotBefore: ca.NotBefore, ExpiresAt: ca.NotAfter, Certificate: string(certs.EncodePEM(ca)),
 		CrlURL: a.ListURL, StaleList: StalePolicy(a.StaleList), Arrival: arrivalOf(a.Arrival),
 		CreatedAt: a.CreatedAt, CreatedBy: string(a.CreatedBy), UpdatedAt: a.UpdatedAt, UpdatedBy: string(a.UpdatedBy),
-		OverrideBy: string(a.OverrideBy), OverrideReason: a.OverrideWhy,
+		OverrideBy: string(a.OverrideBy), OverrideReason: a.OverrideWhy, ProvedAt: unlessZero(a.ProvedAt),
 	}
 	if a.LongestLife > 0 {
 		out.LongestLife = a.LongestLife.String()
 	}
 	if a.Status == registry.ImportUnproved {
 		out.Nonce = a.Nonce
-	}
-	if !a.ProvedAt.IsZero() {
-		out.ProvedAt = &a.ProvedAt
 	}
 	l, err := s.Registry.ForeignList(ctx, a.Domain, a.ID)
 	switch {

@@ -32,8 +32,12 @@ func TestSecretIsShownOnce(t *testing.T) {
 	if rotated.Credentials.Secret == "" || rotated.Credentials.Secret == made.Credentials.Secret {
 		t.Error("rotation shows no new secret")
 	}
+	held := decode[SecretPage](t, s.do("GET", client+"/secrets", s.owner, nil))
+	if held.Total != 2 || held.Secrets[0].ExpiresAt != nil || held.Secrets[1].ExpiresAt == nil || held.Secrets[0].LastUsed != nil {
+		t.Errorf("the secrets are %+v, want the new one, and the old one with its end", held)
+	}
 	for _, w := range []string{
-		s.do("GET", client, s.owner, nil).Body.String(), s.do("GET", d+"/clients", s.owner, nil).Body.String(),
+		s.do("GET", client, s.owner, nil).Body.String(), s.do("GET", client+"/secrets", s.owner, nil).Body.String(), s.do("GET", d+"/clients", s.owner, nil).Body.String(),
 		s.do("PATCH", client, s.owner, object{"name": "q"}).Body.String(), s.do("POST", client+"/disable", s.owner, nil).Body.String(),
 		s.log.String(),
 	} {

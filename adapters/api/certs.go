@@ -160,14 +160,11 @@ func (s *Server) certificateOf(c registry.Certificate) (Certificate, error) {
 	out := Certificate{
 		ID: string(c.ID), ClientID: string(c.Device), SerialNumber: c.Serial, Subject: c.Subject, KeyType: c.Key,
 		NotBefore: c.NotBefore, ExpiresAt: c.NotAfter, Status: CertificateStatus(c.Status(s.Registry.Now())),
-		CreatedAt: c.CreatedAt, CreatedBy: string(c.CreatedBy),
+		CreatedAt: c.CreatedAt, CreatedBy: string(c.CreatedBy), LastUsed: unlessZero(c.LastUsed), RevokedAt: unlessZero(c.RevokedAt),
 		Certificate: string(certs.EncodePEM(chain...)), Ca: string(certs.EncodePEM(s.Certs.Root())),
 	}
-	if !c.LastUsed.IsZero() {
-		out.LastUsed = &c.LastUsed
-	}
-	if !c.RevokedAt.IsZero() {
-		out.RevokedAt, out.Reason = &c.RevokedAt, c.Reason.String()
+	if out.RevokedAt != nil {
+		out.Reason = c.Reason.String()
 	}
 	return out, nil
 }

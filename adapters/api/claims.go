@@ -97,15 +97,13 @@ func (s *Server) claimOf(c registry.Claim) Claim {
 	out := Claim{
 		ID: string(c.ID), Status: ClaimStatus(c.Status(s.Registry.Now())), ClientID: string(c.Device), Name: c.Name,
 		Tags: c.Tags, Metadata: Metadata(c.Metadata), ExpiresAt: c.Expires, CreatedAt: c.CreatedAt, CreatedBy: string(c.CreatedBy),
+		UsedAt: unlessZero(c.UsedAt),
 		Channels: each(c.Rights, func(r registry.ClaimRights) ClaimChannel {
 			return ClaimChannel{ChannelID: string(r.Channel), Types: r.Rights.Names()}
 		}),
 	}
 	if out.Tags == nil {
 		out.Tags = Tags{}
-	}
-	if !c.UsedAt.IsZero() {
-		out.UsedAt = &c.UsedAt
 	}
 	return out
 }

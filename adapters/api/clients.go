@@ -121,6 +121,22 @@ func (s *Server) rotateSecret(ctx context.Context, c *call) (answer, error) {
 	return ok(newbornOf(d))
 }
 
+func (s *Server) listSecrets(ctx context.Context, c *call) (answer, error) {
+	held, err := s.Registry.Secrets(ctx, c.domain, c.client())
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(SecretPage{Total: len(held), Limit: len(held), Secrets: each(held, secretOf)})
+}
+
+func (s *Server) endSecret(ctx context.Context, c *call) (answer, error) {
+	id := c.pathID("secret")
+	if id == "" {
+		return answer{}, registry.ErrNotFound
+	}
+	return done(s.Registry.EndSecret(ctx, c.domain, c.client(), registry.SecretID(id)))
+}
+
 func (s *Server) deleteClient(ctx context.Context, c *call) (answer, error) {
 	return done(s.Registry.DeleteDevice(ctx, c.domain, c.client()))
 }

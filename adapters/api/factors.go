@@ -93,11 +93,7 @@ func (s *Server) listFactors(ctx context.Context, c *call) (answer, error) {
 }
 
 func passkeyOf(p registry.Passkey) Passkey {
-	out := Passkey{ID: p.ID, Name: p.Name, CreatedAt: p.CreatedAt}
-	if !p.LastUsed.IsZero() {
-		out.LastUsed = &p.LastUsed
-	}
-	return out
+	return Passkey{ID: p.ID, Name: p.Name, CreatedAt: p.CreatedAt, LastUsed: unlessZero(p.LastUsed)}
 }
 
 func (s *Server) beginTOTP(ctx context.Context, c *call) (answer, error) {

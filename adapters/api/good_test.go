@@ -153,6 +153,14 @@ func (s *site) good() map[string]func() request {
 		"updateClient":     as(client, m{"name": "q", "credentials": m{"identity": "x"}}),
 		"updateClientTags": as(client+"/tags", m{"tags": []string{"a"}}),
 		"rotateSecret":     as(client+"/secret", nil),
+		"listSecrets":      as(client+"/secrets", nil),
+		"endSecret": func() request {
+			id := uuid.NewString() // of nothing, when the client is gone
+			if held, err := s.api.Registry.Secrets(s.t.Context(), s.domain.ID, s.client.ID); err == nil && len(held) > 0 {
+				id = string(held[0].ID)
+			}
+			return request{client + "/secrets/" + id, s.owner, nil}
+		},
 		"issueCertificate": as(client+"/certs", m{"csr": signingRequest(s.t)}),
 		"listCertificates": as(d+"/certs?client="+string(s.client.ID)+"&status=valid&expires_before=2999-01-01T00:00:00Z", nil),
 		"viewHealth":       as(d+"/health?kind=certificate_unused&limit=5", nil),

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"time"
+
 	"github.com/postern-io/postern/registry"
 )
 
@@ -48,6 +50,10 @@ func newbornOf(d registry.NewDevice) Client {
 	return c
 }
 
+func secretOf(s registry.DeviceSecret) Secret {
+	return Secret{ID: string(s.ID), CreatedAt: s.Created, LastUsed: unlessZero(s.LastUsed), ExpiresAt: unlessZero(s.Expires)}
+}
+
 func channelOf(c registry.Channel) Channel {
 	return Channel{
 		ID: string(c.ID), DomainID: string(c.Domain), Name: c.Name, Route: c.Route, Store: c.Store,
@@ -58,6 +64,14 @@ func channelOf(c registry.Channel) Channel {
 
 func connectionOf(c registry.Connection) Connection {
 	return Connection{ClientID: string(c.Device), ChannelID: string(c.Channel), Types: c.Rights.Names()}
+}
+
+// unlessZero shows a time that may not have come.
+func unlessZero(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 // each shows every item of a page; never nil, because a list without items is

@@ -109,6 +109,8 @@ var routes = []route{
 	{"PATCH", "/{domain}/clients/{client}", authz.ClientUpdate, (*Server).updateClient, 0},
 	{"PATCH", "/{domain}/clients/{client}/tags", authz.ClientUpdate, (*Server).updateClientTags, 0},
 	{"PATCH", "/{domain}/clients/{client}/secret", authz.ClientSecret, (*Server).rotateSecret, 0},
+	{"GET", "/{domain}/clients/{client}/secrets", authz.ClientView, (*Server).listSecrets, 0},
+	{"DELETE", "/{domain}/clients/{client}/secrets/{secret}", authz.ClientSecret, (*Server).endSecret, 0},
 	{"POST", "/{domain}/clients/{client}/certs", authz.ClientSecret, (*Server).issueCertificate, 0},
 	{"GET", "/{domain}/health", authz.ClientView, (*Server).viewHealth, 0},
 	{"GET", "/{domain}/certs", authz.ClientView, (*Server).listCertificates, 0},

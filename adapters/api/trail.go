@@ -32,6 +32,8 @@ var words = map[string]string{
 	"POST /{domain}/certs/{certificate}/revoke":  "certificate.revoke",
 	"POST /{domain}/certs/{certificate}/release": "certificate.release",
 
+	"DELETE /{domain}/clients/{client}/secrets/{secret}": "client.secret.end",
+
 	"POST /{domain}/claims":                                           "claim.create",
 	"DELETE /{domain}/claims/{claim}":                                 "claim.delete",
 	"POST /claim":                                                     "claim.use",

@@ -1799,9 +1799,29 @@ type SecondFactor struct {
 	Ticket string `json:"ticket"`
 }
 
+// Secret defines model for Secret.
+type Secret struct {
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt Of one that was replaced and stays valid for a time.
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	ID        string     `json:"id"`
+
+	// LastUsed Written down every ten seconds; absent: never.
+	LastUsed *time.Time `json:"last_used,omitempty"`
+}
+
 // SecretChange defines model for SecretChange.
 type SecretChange struct {
 	NewSecret string `json:"new_secret"`
+}
+
+// SecretPage defines model for SecretPage.
+type SecretPage struct {
+	Limit   int      `json:"limit"`
+	Offset  int      `json:"offset"`
+	Secrets []Secret `json:"secrets"`
+	Total   int      `json:"total"`
 }
 
 // SecretRotation defines model for SecretRotation.

@@ -21,6 +21,7 @@ type deviceView struct {
 	Unknown     string // why the sessions cannot be told
 	Connections []connectionRow
 	Channels    choice
+	Secrets     []api.Secret
 	Certs       []api.Certificate // the newest
 	CertTotal   int
 	Reasons     []reason
@@ -86,6 +87,11 @@ func (v *visit) deviceView(d deviceRecord) (deviceView, error) {
 	if view.Channels, err = v.choice(); err != nil {
 		return view, err
 	}
+	var secrets api.SecretPage
+	if err := v.device(http.MethodGet, d.ID, "/secrets", nil, &secrets); err != nil {
+		return view, err
+	}
+	view.Secrets = secrets.Secrets
 	var certs api.CertificatePage
 	if err := v.ask(http.MethodGet, v.inDomain("/certs?client="+d.ID+"&limit=50"), nil, &certs); err != nil {
 		return view, err
@@ -211,6 +217,10 @@ func endSession(v *visit, d deviceRecord) error {
 		err = nil // it has left by itself
 	}
 	return v.deviceAfter(d, err, "disconnected")
+}
+
+func endSecret(v *visit, d deviceRecord) error {
+	return v.deviceAfter(d, v.device(http.MethodDelete, d.ID, "/secrets/"+url.PathEscape(v.r.PathValue("secret")), nil, nil), "secret-ended")
 }
 
 // A shownSecret is the one sight of a new secret, and what to do with it.

@@ -37,6 +37,7 @@ var routes = []route{
 	{"POST /domains/{domain}/devices/{device}/edit", onDevice(editDevice), false},
 	{"POST /domains/{domain}/devices/{device}/state", onDevice(stateDevice), false},
 	{"POST /domains/{domain}/devices/{device}/secret", onDevice(rotateSecret), false},
+	{"POST /domains/{domain}/devices/{device}/secrets/{secret}/end", onDevice(endSecret), false},
 	{"POST /domains/{domain}/devices/{device}/connect", onDevice(connectDevice), false},
 	{"POST /domains/{domain}/devices/{device}/disconnect", onDevice(disconnectDevice), false},
 	{"POST /domains/{domain}/devices/{device}/end", onDevice(endSession), false},

@@ -70,6 +70,8 @@ await story(async ({ as, look, check }) => {
   const next = await owner.inputValue("#secret");
   check(next !== secret && (await text(owner)).includes("stays valid for 90m"), "a new secret is shown, and what becomes of the old one");
   sh((await owner.inputValue("#mqtt")).replace(next, secret));
+  const used = () => section(owner, "Secrets").locator("tbody tr");
+  check(await used().count() === 2 && /never/.test(await used().nth(0).textContent()), "both secrets are listed; the new one was never used, and has no end");
 
   // Sessions: seen, and ended.
   const ws = await owner.evaluateHandle(([url]) => new Promise((done, failed) => {
@@ -86,8 +88,14 @@ await story(async ({ as, look, check }) => {
   check(await other.locator("th:text-is('ws')").count() === 0, "and gone from the page");
   await other.close();
 
-  // Certificates.
+  // A secret that is on its way out is ended now.
   await owner.goto(page);
+  await used().nth(1).locator("summary").click();
+  await used().nth(1).locator("button:has-text('End it now')").click();
+  await owner.waitForURL("**done=secret-ended");
+  check(await used().count() === 1 && (await text(owner)).includes("The secret has ended"), "the old secret is gone, and the page says so");
+
+  // Certificates.
   await owner.click("summary:has-text('Issue a certificate')");
   await owner.fill("#f-password", "short");
   await press(owner, "Issue");
