@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/postern-io/postern/adapters/pages"
 )
 
 // A site is a server with people of every role.
@@ -47,6 +49,49 @@ func (s *site) browse(t *testing.T, name string, env ...string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("the story %s: %v\n%s", name, err, out)
 	}
+}
+
+// evil is a name that becomes something else wherever it is not taken for text.
+const evil = `"'></title></textarea><script>window.ran=1</script><img src=x onerror=window.ran=1>{{.}}`
+
+// TestEveryPage follows every link as every role, on a site all of whose names
+// are attacks, and asks of each page what all of them promise: it is painted
+// without a script and light, a name stays text, and nothing is out of reach.
+func TestEveryPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	type m = map[string]any
+	var d, device, channel struct{ ID string }
+	create := func(path string, in m, out any) {
+		t.Helper()
+		s.api(s.token, "POST", path, in, out)
+	}
+	create("/domains", m{"name": evil, "route": "works", "tags": []string{evil[:60]}, "metadata": m{evil: evil}}, &d)
+	create("/"+d.ID+"/channels", m{"name": evil, "route": "readings", "tags": []string{evil[:60]}, "metadata": m{evil: evil}}, &channel)
+	create("/"+d.ID+"/clients", m{"name": evil, "tags": []string{evil[:60]}, "metadata": m{evil: evil}, "credentials": m{"identity": evil}}, &device)
+	create("/"+d.ID+"/channels/connect", m{"client_ids": []string{device.ID}, "channel_ids": []string{channel.ID}, "types": []string{"publish", "subscribe"}}, nil)
+	create("/"+d.ID+"/clients/"+device.ID+"/certs", nil, nil)
+	create("/"+d.ID+"/claims", m{"name": evil}, nil)
+	create("/users", m{"credentials": m{"username": evil[:40], "secret": ownerPassword}, "email": "evil@example.com", "first_name": evil, "last_name": evil, "tags": []string{evil[:60]}}, nil)
+	create("/users/keys", m{"name": evil, "role": "viewer"}, nil)
+	info, err := json.Marshal(map[string]any{"patterns": pages.Patterns(), "domain": evil, "skip": notFollowed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.browse(t, "crawl", "PAGES="+string(info))
+}
+
+// notFollowed are the addresses that are no page to look at, or that no link of
+// somebody who is signed in leads to, with the reason.
+var notFollowed = map[string]string{
+	"/assets/{name}":                                         "a file",
+	"/domains/{domain}/devices/export":                       "a file",
+	"/domains/{domain}/devices/{device}/certs/{certificate}": "a file",
+	"/recover":      "of a letter",
+	"/invite":       "of a letter",
+	"/verify-email": "of a letter",
+	"/setup":        "of the first start",
+	"/settings":     "leads on to the first of them",
 }
 
 // TestPages drives the pages as viewer, editor, admin and owner.

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -199,4 +200,33 @@ func BenchmarkListDevices(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestNoChangeFromAnotherSite sends every form of every page as a page elsewhere
+// would.
+func TestNoChangeFromAnotherSite(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	holes := regexp.MustCompile(`\{[^}]*\}`)
+	n := 0
+	for _, pattern := range Patterns() {
+		method, path, _ := strings.Cut(pattern, " ")
+		if method == http.MethodGet {
+			continue
+		}
+		n++
+		for header, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"} {
+			r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+holes.ReplaceAllString(path, "works"), strings.NewReader("name=x"))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set(header, value)
+			w := httptest.NewRecorder()
+			s.handler.ServeHTTP(w, r)
+			if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "Changes from another site are refused") {
+				t.Errorf("%s with %s: got %d", pattern, header, w.Code)
+			}
+		}
+	}
+	if n < 20 {
+		t.Errorf("%d forms were found", n)
+	}
 }

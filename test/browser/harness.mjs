@@ -56,6 +56,9 @@ export async function story(tell) {
     return page;
   }
 
+  // faults are what a checker of accessibility finds serious or worse.
+  const faults = page => page.evaluate(axe + ";axe.run({resultTypes:['violations']}).then(r => r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => v.id + ': ' + v.nodes.map(n => n.html).slice(0, 3).join(' | ')))");
+
   // look has axe look at a page in both sizes, in light and dark, and keeps
   // pictures.
   async function look(page, name) {
@@ -63,8 +66,7 @@ export async function story(tell) {
       for (const scheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
         await page.setViewportSize(viewport);
-        const found = await page.evaluate(axe + ";axe.run({resultTypes:['violations']}).then(r => r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => v.id + ': ' + v.nodes.map(n => n.html).slice(0, 3).join(' | ')))");
-        for (const f of found) fail(`${name}, ${size}, ${scheme}: ${f}`);
+        for (const f of await faults(page)) fail(`${name}, ${size}, ${scheme}: ${f}`);
         if (size === "narrow" && await page.evaluate(width => document.documentElement.scrollWidth > width + 1, viewport.width)) fail(`${name} is wider than the screen of a phone`);
         if (shots) {
           mkdirSync(shots, { recursive: true });
@@ -77,7 +79,7 @@ export async function story(tell) {
   }
 
   try {
-    await tell({ as, fresh, look, check });
+    await tell({ as, fresh, look, check, faults });
   } catch (e) {
     fail(e.stack || String(e));
   } finally {
