@@ -33,7 +33,7 @@ func (s reads) ChannelByRef(ctx context.Context, domain registry.DomainID, ref s
 func (s reads) Channels(ctx context.Context, q registry.Query) (registry.List[registry.Channel], error) {
 	f := filter{}
 	f.add("domain = ?", string(q.Domain))
-	f.common(q)
+	f.common(q, channelTags)
 	if q.Device != "" || q.Rights != 0 {
 		if err := f.linked(ctx, s.db, q, "channels", "channel", "device", string(q.Device)); err != nil {
 			return registry.List[registry.Channel]{}, err
@@ -44,19 +44,25 @@ func (s reads) Channels(ctx context.Context, q registry.Query) (registry.List[re
 
 // InsertChannel implements registry.ChannelWriter.
 func (s writes) InsertChannel(ctx context.Context, c registry.Channel) error {
-	return exec(ctx, s.db, `INSERT INTO channels
+	if err := exec(ctx, s.db, `INSERT INTO channels
 		(id, domain, name, search_lc, route, stored, status, tags, metadata, created_at, updated_by, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		string(c.ID), string(c.Domain), c.Name, search(c.Name), c.Route, c.Store, string(c.Status),
-		jsonTags(c.Tags), jsonMetadata(c.Metadata), micros(c.CreatedAt), string(c.UpdatedBy), micros(c.UpdatedAt))
+		jsonTags(c.Tags), jsonMetadata(c.Metadata), micros(c.CreatedAt), string(c.UpdatedBy), micros(c.UpdatedAt)); err != nil {
+		return err
+	}
+	return channelTags.insert(ctx, s.db, string(c.Domain), string(c.ID), c.Tags)
 }
 
 // UpdateChannel implements registry.ChannelWriter.
 func (s writes) UpdateChannel(ctx context.Context, c registry.Channel) error {
-	return exec(ctx, s.db, `UPDATE channels SET name = $2, search_lc = $3, route = $4, stored = $5, status = $6,
+	if err := exec(ctx, s.db, `UPDATE channels SET name = $2, search_lc = $3, route = $4, stored = $5, status = $6,
 		tags = $7, metadata = $8, updated_by = $9, updated_at = $10 WHERE id = $1`,
 		string(c.ID), c.Name, search(c.Name), c.Route, c.Store, string(c.Status),
-		jsonTags(c.Tags), jsonMetadata(c.Metadata), string(c.UpdatedBy), micros(c.UpdatedAt))
+		jsonTags(c.Tags), jsonMetadata(c.Metadata), string(c.UpdatedBy), micros(c.UpdatedAt)); err != nil {
+		return err
+	}
+	return channelTags.replace(ctx, s.db, string(c.Domain), string(c.ID), c.Tags)
 }
 
 // DeleteChannel implements registry.ChannelWriter.

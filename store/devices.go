@@ -26,7 +26,7 @@ func (s reads) Device(ctx context.Context, id registry.DeviceID) (registry.Devic
 func (s reads) Devices(ctx context.Context, q registry.Query) (registry.List[registry.Device], error) {
 	f := filter{}
 	f.add("domain = ?", string(q.Domain))
-	f.common(q)
+	f.common(q, deviceTags)
 	if q.Channel != "" || q.Rights != 0 {
 		if err := f.linked(ctx, s.db, q, "devices", "device", "channel", string(q.Channel)); err != nil {
 			return registry.List[registry.Device]{}, err
@@ -37,19 +37,25 @@ func (s reads) Devices(ctx context.Context, q registry.Query) (registry.List[reg
 
 // InsertDevice implements registry.DeviceWriter.
 func (s writes) InsertDevice(ctx context.Context, d registry.Device) error {
-	return exec(ctx, s.db, `INSERT INTO devices
+	if err := exec(ctx, s.db, `INSERT INTO devices
 		(id, domain, name, search_lc, ident, status, tags, metadata, created_at, updated_by, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
 		string(d.ID), string(d.Domain), d.Name, search(d.Name), d.Identity, string(d.Status),
-		jsonTags(d.Tags), jsonMetadata(d.Metadata), micros(d.CreatedAt), string(d.UpdatedBy), micros(d.UpdatedAt))
+		jsonTags(d.Tags), jsonMetadata(d.Metadata), micros(d.CreatedAt), string(d.UpdatedBy), micros(d.UpdatedAt)); err != nil {
+		return err
+	}
+	return deviceTags.insert(ctx, s.db, string(d.Domain), string(d.ID), d.Tags)
 }
 
 // UpdateDevice implements registry.DeviceWriter.
 func (s writes) UpdateDevice(ctx context.Context, d registry.Device) error {
-	return exec(ctx, s.db, `UPDATE devices SET name = $2, search_lc = $3, ident = $4, status = $5,
+	if err := exec(ctx, s.db, `UPDATE devices SET name = $2, search_lc = $3, ident = $4, status = $5,
 		tags = $6, metadata = $7, updated_by = $8, updated_at = $9 WHERE id = $1`,
 		string(d.ID), d.Name, search(d.Name), d.Identity, string(d.Status),
-		jsonTags(d.Tags), jsonMetadata(d.Metadata), string(d.UpdatedBy), micros(d.UpdatedAt))
+		jsonTags(d.Tags), jsonMetadata(d.Metadata), string(d.UpdatedBy), micros(d.UpdatedAt)); err != nil {
+		return err
+	}
+	return deviceTags.replace(ctx, s.db, string(d.Domain), string(d.ID), d.Tags)
 }
 
 // DeleteDevice implements registry.DeviceWriter.

@@ -29,7 +29,7 @@ func (s reads) DomainByRef(ctx context.Context, ref string) (registry.Domain, er
 // Domains implements registry.DomainReader.
 func (s reads) Domains(ctx context.Context, q registry.Query) (registry.List[registry.Domain], error) {
 	var f filter
-	f.common(q)
+	f.common(q, tagged{})
 	if q.User != "" {
 		f.add("id IN (SELECT domain FROM memberships WHERE account = ?)", string(q.User))
 	}

@@ -31,8 +31,9 @@ func (f *filter) where() string {
 	return " WHERE " + strings.Join(f.conds, " AND ")
 }
 
-// common adds the conditions that every noun has.
-func (f *filter) common(q registry.Query) {
+// common adds the conditions that every noun has. Tags that stand by themselves
+// too are looked for there.
+func (f *filter) common(q registry.Query, tags tagged) {
 	if q.Status != "" {
 		f.add("status = ?", string(q.Status))
 	}
@@ -42,7 +43,11 @@ func (f *filter) common(q registry.Query) {
 	if q.Name != "" {
 		f.add(`search_lc LIKE ? ESCAPE '\'`, like(q.Name))
 	}
-	if q.Tag != "" {
+	switch {
+	case q.Tag == "":
+	case tags.table != "":
+		f.add("id IN (SELECT "+tags.noun+" FROM "+tags.table+" WHERE domain = ? AND tag = ?)", string(q.Domain), q.Tag)
+	default:
 		f.contains("tags", []any{q.Tag})
 	}
 	if len(q.Metadata) > 0 {

@@ -46,7 +46,7 @@ func (s reads) UserByLogin(ctx context.Context, login string) (registry.User, er
 // Users implements registry.UserReader.
 func (s reads) Users(ctx context.Context, q registry.Query) (registry.List[registry.User], error) {
 	f := filter{}
-	f.common(q)
+	f.common(q, tagged{})
 	if q.MinRole != registry.NoRole {
 		f.add("role >= ?", int(q.MinRole))
 	}
