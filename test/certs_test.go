@@ -189,6 +189,9 @@ func TestCertsForAFleet(t *testing.T) {
 	if told, failed := fleet("--tag", "wet", "--force"); failed || !strings.Contains(told, "1 issued, 2 were there") {
 		t.Errorf("--force over the revoked one: %s", told)
 	}
+	if told, failed := fleet("--tag", "wett"); !failed || !strings.Contains(told, `no enabled client has the tag "wett"`) {
+		t.Errorf("a tag that nobody has: failed %v, %s", failed, told)
+	}
 	if told, failed := fleet("--all", "--tag", "wet"); !failed || !strings.Contains(told, "one of") {
 		t.Errorf("two choices: %s", told)
 	}

@@ -65,8 +65,22 @@ func (f *fleet) check(i *certIssue) error {
 
 func cleanName(name string) string { return filepath.Base(filepath.Clean(name)) }
 
-// clients returns the ids that were chosen.
+// clients returns the ids that were chosen. There is at least one: a tag that is
+// misspelt must not look like work that is done.
 func (f *fleet) clients(ctx context.Context, c *client, domain string) ([]string, error) {
+	ids, err := f.chosen(ctx, c, domain)
+	switch {
+	case err != nil || len(ids) > 0:
+		return ids, err
+	case f.csv != "":
+		return nil, fmt.Errorf("%s names no client", f.csv)
+	case f.tag != "":
+		return nil, fmt.Errorf("no enabled client has the tag %q", f.tag)
+	}
+	return nil, errors.New("the domain has no enabled client")
+}
+
+func (f *fleet) chosen(ctx context.Context, c *client, domain string) ([]string, error) {
 	if f.csv != "" {
 		file, err := os.Open(f.csv)
 		if err != nil {
