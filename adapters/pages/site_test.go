@@ -50,6 +50,14 @@ func (nobody) EndSession(context.Context, registry.DeviceID, string) error {
 	return registry.ErrNotFound
 }
 
+func (nobody) Traffic(context.Context, registry.DomainID, time.Time) (adapters.Traffic, error) {
+	return adapters.Traffic{}, nil
+}
+
+func (nobody) Refusals(context.Context, registry.DeviceID) ([]adapters.Refusal, error) {
+	return nil, nil
+}
+
 // newSite makes a site of its own: on a copy of a database that was made once,
 // because with the race detector a migration costs more than most tests.
 func newSite(t testing.TB) *site {
@@ -99,7 +107,7 @@ func siteOn(t testing.TB, database string) *site {
 	people := &authz.People{Find: db}
 	log := slog.New(slog.DiscardHandler)
 	manage := (&api.Server{
-		Registry: s.registry, People: people, Live: nobody{}, Certs: ca, Open: true, Log: log, NewID: uuid.NewString,
+		Registry: s.registry, People: people, Live: nobody{}, Traffic: nobody{}, Certs: ca, Open: true, Log: log, NewID: uuid.NewString,
 		Users: authn.NewUsers(authn.UsersConfig{Store: db, Find: db, Now: time.Now, Log: log}),
 	}).Handler()
 	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.asked++; manage.ServeHTTP(w, r) })
