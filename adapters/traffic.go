@@ -25,7 +25,7 @@ const (
 )
 
 // stepOf numbers the steps since 1970, the same on every node.
-func stepOf(t time.Time) int64 { return t.UnixNano() / int64(TrafficStep) }
+func stepOf(t time.Time) int64 { return t.Unix() / int64(TrafficStep/time.Second) }
 
 // Traffic is what happened in a domain in the last TrafficWindow, and what is so
 // now. A device that is connected to two nodes is counted by both.
@@ -51,7 +51,9 @@ type TrafficPoint struct {
 }
 
 // At is when the step began.
-func (p TrafficPoint) At() time.Time { return time.Unix(0, p.Step*int64(TrafficStep)).UTC() }
+func (p TrafficPoint) At() time.Time {
+	return time.Unix(p.Step*int64(TrafficStep/time.Second), 0).UTC()
+}
 
 // Ack returns a quantile of the latencies, such as 0.99; false when no message
 // was acknowledged in the step.

@@ -134,6 +134,11 @@ func TestTrafficRolls(t *testing.T) {
 	if len(some.Points) != 2 || some.Refused[registry.ReasonRightMissing] != 1 {
 		t.Errorf("since the last but two: %d points, refusals %v; want 2, and the refusals of the window", len(some.Points), some.Refused)
 	}
+	for year, want := range map[int]int{1: len(all.Points), 9999: 0} {
+		if got := w.Gateway.Traffic(w.Domain.ID, time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)); len(got.Points) != want {
+			t.Errorf("since the year %d: %d points, want %d", year, len(got.Points), want)
+		}
+	}
 	for range 2 { // the second time the whole ring is passed at once
 		w.Clock.Advance(adapters.TrafficWindow + adapters.TrafficStep)
 		all = w.Gateway.Traffic(w.Domain.ID, time.Time{})

@@ -214,7 +214,7 @@ func newSiteOn(t testing.TB, url string) *site {
 	}
 	s.client = s.newClient()
 	s.channel = s.newChannel()
-	s.api.Live = live{s.client.ID}
+	s.api.Live, s.api.Traffic = live{s.client.ID}, live{s.client.ID}
 	if s.api.Certs, err = certs.Open(t.Context(), certs.Config{Dir: t.TempDir(), Keeper: s.api.Registry, Key: make([]byte, 32), Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
