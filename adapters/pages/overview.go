@@ -57,7 +57,7 @@ func (t traffic) Messages() (n int) {
 }
 
 // A number is one of those on top of the page.
-type number struct{ ID, Title, Value, Hint string }
+type number struct{ ID, Title, Value string }
 
 // Numbers are what is so now: rates of the last step, refusals of the last
 // minute, latencies of the last step of that minute that had any.
@@ -74,13 +74,13 @@ func (t traffic) Numbers() []number {
 		}
 	}
 	return []number{
-		{"devices", "Connected devices", strconv.Itoa(t.Devices), ""},
-		{"sessions", "Sessions", strconv.Itoa(t.Sessions), ""},
-		{"messages", "Messages per second", t.rate(newest.Messages), ""},
-		{"stored", "Stored per second", t.rate(newest.Stored), ""},
-		{"refused", "Refusals per minute", strconv.Itoa(refused), ""},
-		{"p50", "Stored within", p50, "half of the messages"},
-		{"p99", "Stored within", p99, "99 of 100 messages"},
+		{"devices", "Connected devices", strconv.Itoa(t.Devices)},
+		{"sessions", "Sessions", strconv.Itoa(t.Sessions)},
+		{"messages", "Messages per second", t.rate(newest.Messages)},
+		{"stored", "Stored per second", t.rate(newest.Stored)},
+		{"refused", "Refusals per minute", strconv.Itoa(refused)},
+		{"p50", "Half stored within", p50},
+		{"p99", "99 of 100 stored within", p99},
 	}
 }
 

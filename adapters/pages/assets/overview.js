@@ -34,7 +34,7 @@ document.addEventListener("DOMContentLoaded", () => {
     f.chart = new uPlot({
       width: f.plot.clientWidth, height: 160, legend: { show: false }, cursor: { show: false },
       scales: { x: { time: true, range: () => [last() - span, last()] }, y: { range: (u, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
-      axes: [{ ...axis, space: 80, values: (u, at) => at.map(t => clock.format(t * 1000)) }, { ...axis, size: 48 }],
+      axes: [{ ...axis, space: 80, size: 30, values: (u, at) => at.map(t => clock.format(t * 1000)) }, { ...axis, size: 48 }],
       series: [{}, ...f.columns.map((c, i) => ({ stroke: colour("--chart-" + (i + 1)), width: 2, dash: i ? [6, 4] : [], spanGaps: true, points: { show: c > 5, size: 4 } }))],
     }, columnsOf(f), f.plot);
     say(f);
