@@ -37,6 +37,8 @@ type Gateway struct {
 
 	epoch    atomic.Uint64 // counts change notices
 	sessions sessions
+	traffic  traffic
+	refusals refusals
 }
 
 // Open recognises the device behind c and returns its session, which the door
@@ -49,6 +51,7 @@ func (g *Gateway) Open(ctx context.Context, c authn.Credential) (*Session, error
 	s, err := g.open(ctx, c)
 	g.Metrics.connect(c.Via, err)
 	if err != nil {
+		g.noteConnect(c, err)
 		g.logRefusal(ctx, c, err)
 	}
 	return s, err
@@ -62,7 +65,7 @@ func (g *Gateway) open(ctx context.Context, c authn.Credential) (*Session, error
 	}
 	s := g.newSession(c, id)
 	if !g.sessions.add(s, g.maxSessions()) {
-		return nil, ErrLimited
+		return nil, &fullError{s.device}
 	}
 	// A change that came between the decision and the registration has missed
 	// this session; one that comes from here on will find it.
@@ -105,7 +108,7 @@ func (g *Gateway) maxSessions() int {
 }
 
 func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
-	key := uuid.NewString()
+	key, now := uuid.NewString(), g.Now()
 	return &Session{
 		gateway: g,
 		id:      key,
@@ -116,9 +119,10 @@ func (g *Gateway) newSession(c authn.Credential, id authn.Identity) *Session {
 		chain:   c.Chain,
 		named:   id.Certificate,
 		vouched: id.Authority,
-		opened:  g.Now(),
+		opened:  now,
 		lane:    g.Bus.Lane(key),
 		counted: g.Metrics.door(c.Via),
+		traffic: g.traffic.of(id.Device.Domain, now),
 	}
 }
 
@@ -155,6 +159,9 @@ func (g *Gateway) Changed(ctx context.Context, changes []registry.Change) {
 	for _, c := range changes {
 		for _, s := range g.goneWith(c) {
 			s.drop(&RevokedError{Reason: registry.ReasonDeviceDeleted})
+		}
+		if c.Gone && c.Device != "" && c.Channel == "" && c.Authority == "" {
+			g.refusals.forget(c.Device)
 		}
 	}
 	for _, c := range changes {

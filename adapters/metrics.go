@@ -112,25 +112,48 @@ func (d *doorMetrics) revoked(err error) {
 	}
 }
 
-// published counts a message on its way, and what becomes of it.
-func (d *doorMetrics) published(at time.Time, store bool, done func(uint64, error)) func(uint64, error) {
+// message counts one on its way to the bus, and reports whether its
+// acknowledgement is to be timed.
+func (d *doorMetrics) message(store bool) (timed bool) {
 	if d == nil {
-		return done
+		return false
 	}
 	d.messages.Inc()
+	return store && d.sample.Add(1)%latencySample == 1
+}
+
+// acknowledged counts a message that the stream has.
+func (d *doorMetrics) acknowledged(timed bool, took time.Duration) {
+	if d == nil {
+		return
+	}
+	d.stored.Inc()
+	if timed {
+		d.latency.Observe(took.Seconds())
+	}
+}
+
+// counting counts a message that came at a time, and what becomes of it.
+func (s *Session) counting(at time.Time, store bool, done func(uint64, error)) func(uint64, error) {
+	atDoor, here := s.counted.message(store), s.traffic.message(at, store)
 	if !store {
 		return done
 	}
-	timed := d.sample.Add(1)%latencySample == 1
 	return func(seq uint64, err error) {
-		switch {
-		case err != nil:
-			d.refused(err)
-		default:
-			d.stored.Inc()
-			if timed {
-				d.latency.Observe(time.Since(at).Seconds())
-			}
+		if err != nil {
+			s.counted.refused(err)
+			s.traffic.refused(ReasonOf(err), s.gateway.Now())
+			done(seq, err)
+			return
+		}
+		var took time.Duration
+		if atDoor || here {
+			took = s.gateway.Now().Sub(at)
+		}
+		s.counted.acknowledged(atDoor, took)
+		s.traffic.stored.Add(1)
+		if here {
+			s.traffic.acknowledged(took)
 		}
 		done(seq, err)
 	}

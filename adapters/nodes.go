@@ -27,7 +27,7 @@ const (
 )
 
 // Nodes asks all gateways of a cluster as if they were one: who is connected
-// where, and end that session. Join it, then have Run running while it is used;
+// where, what happens in a domain, whom the doors refused, and end that session. Join it, then have Run running while it is used;
 // it is safe for concurrent use.
 type Nodes struct {
 	Gateway *Gateway
@@ -50,7 +50,21 @@ type nodeWord struct {
 	End      string            `json:"end,omitempty"` // the session to end; without, all are listed
 	Sessions []SessionInfo     `json:"sessions,omitempty"`
 	Bye      bool              `json:"bye,omitempty"`
+
+	// What a question is about. A node that does not know it answers with
+	// sessions, of which a question without End ends none.
+	About    string            `json:"about,omitempty"`
+	Domain   registry.DomainID `json:"domain,omitempty"`
+	Since    time.Time         `json:"since,omitzero"`
+	Traffic  *Traffic          `json:"traffic,omitempty"`
+	Refusals []Refusal         `json:"refusals,omitempty"`
 }
+
+// The questions beside that for sessions, which has no name.
+const (
+	aboutTraffic  = "traffic"
+	aboutRefusals = "refusals"
+)
 
 // Join begins to listen to the other nodes. Call it once, before all else.
 func (n *Nodes) Join() (err error) {
@@ -109,7 +123,9 @@ func (n *Nodes) heard(data []byte) {
 	n.mu.Unlock()
 	switch {
 	case w.Ask != "":
-		n.say(context.Background(), nodeWord{Answer: w.Ask, Sessions: n.local(w.Device, w.End)})
+		answer := n.answer(w)
+		answer.Answer = w.Ask
+		n.say(context.Background(), answer)
 	case answer != nil:
 		select {
 		case answer <- w:
@@ -118,6 +134,20 @@ func (n *Nodes) heard(data []byte) {
 	case !known && !w.Bye:
 		n.say(context.Background(), nodeWord{}) // so that a newcomer knows us at once
 	}
+}
+
+// answer is what this node knows.
+func (n *Nodes) answer(question nodeWord) nodeWord {
+	switch question.About {
+	case "":
+		return nodeWord{Sessions: n.local(question.Device, question.End)}
+	case aboutTraffic:
+		t := n.Gateway.Traffic(question.Domain, question.Since)
+		return nodeWord{Traffic: &t}
+	case aboutRefusals:
+		return nodeWord{Refusals: n.Gateway.Refusals(question.Device)}
+	}
+	return nodeWord{} // of a later version; so that it does not wait
 }
 
 // local lists the sessions of a device on this node, or ends the one named and
@@ -154,13 +184,58 @@ func (n *Nodes) EndSession(ctx context.Context, device registry.DeviceID, id str
 func (n *Nodes) ask(ctx context.Context, device registry.DeviceID, end string) ([]SessionInfo, error) {
 	all := n.local(device, end)
 	if others := n.reachable(); others > 0 && (end == "" || len(all) == 0) {
-		all = append(all, n.askOthers(ctx, others, device, end)...)
+		for _, w := range n.askOthers(ctx, others, nodeWord{Device: device, End: end}) {
+			all = append(all, w.Sessions...)
+		}
 	}
 	slices.SortFunc(all, func(a, b SessionInfo) int { return a.Opened.Compare(b.Opened) })
 	return all, ctx.Err()
 }
 
-func (n *Nodes) askOthers(ctx context.Context, others int, device registry.DeviceID, end string) []SessionInfo {
+// Refusals returns what a device was refused lately on all nodes, the latest
+// first. A node that does not answer within a second is left out.
+func (n *Nodes) Refusals(ctx context.Context, device registry.DeviceID) ([]Refusal, error) {
+	var all []Refusal
+	answers, _ := n.everywhere(ctx, nodeWord{About: aboutRefusals, Device: device})
+	for _, w := range answers {
+		for _, r := range w.Refusals {
+			all = fold(all, r)
+		}
+	}
+	slices.SortFunc(all, byLast)
+	return all[:min(len(all), maxRefusals)], ctx.Err()
+}
+
+// Traffic tells what happened in a domain on all nodes: one point for each step
+// that began after since and is over, at most those of TrafficWindow. A node that
+// does not answer within a second makes the answer partial.
+func (n *Nodes) Traffic(ctx context.Context, domain registry.DomainID, since time.Time) (Traffic, error) {
+	var sum Traffic
+	now := n.Gateway.Now()
+	answers, missing := n.everywhere(ctx, nodeWord{About: aboutTraffic, Domain: domain, Since: since})
+	for _, w := range answers {
+		if w.Traffic == nil { // a node of an older version
+			sum.Partial = true
+			continue
+		}
+		sum.merge(*w.Traffic)
+	}
+	sum.Partial = sum.Partial || missing
+	sum.fill(since, now)
+	return sum, ctx.Err()
+}
+
+// everywhere is the answer of this node and those of the others.
+func (n *Nodes) everywhere(ctx context.Context, question nodeWord) (answers []nodeWord, missing bool) {
+	answers = append(answers, n.answer(question))
+	others := n.reachable()
+	if others > 0 {
+		answers = append(answers, n.askOthers(ctx, others, question)...)
+	}
+	return answers, len(answers) <= others
+}
+
+func (n *Nodes) askOthers(ctx context.Context, others int, question nodeWord) []nodeWord {
 	id, answers := uuid.NewString(), make(chan nodeWord, others)
 	n.mu.Lock()
 	n.waiting[id] = answers
@@ -172,12 +247,13 @@ func (n *Nodes) askOthers(ctx context.Context, others int, device registry.Devic
 	}()
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	n.say(ctx, nodeWord{Ask: id, Device: device, End: end})
-	var all []SessionInfo
+	question.Ask = id
+	n.say(ctx, question)
+	var all []nodeWord
 	for range others {
 		select {
 		case w := <-answers:
-			all = append(all, w.Sessions...)
+			all = append(all, w)
 		case <-ctx.Done():
 			return all
 		}

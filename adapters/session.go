@@ -35,6 +35,7 @@ type Session struct {
 	opened  time.Time
 	lane    *messaging.Lane
 	counted *doorMetrics
+	traffic *domainTraffic
 
 	mu       sync.Mutex
 	routes   map[string]route
@@ -75,7 +76,7 @@ func (s *Session) DomainID() registry.DomainID { return s.device.Domain }
 func (s *Session) Publish(topic string, m *messaging.Message, done func(seq uint64, err error)) {
 	to, err := s.route(context.Background(), topic)
 	if err != nil {
-		s.refused("publish", err)
+		s.refused("publish", topic, err)
 		done(0, err)
 		return
 	}
@@ -84,7 +85,7 @@ func (s *Session) Publish(topic string, m *messaging.Message, done func(seq uint
 	m.Protocol = s.via
 	m.Session = s.id
 	m.Created = s.gateway.Now()
-	s.lane.Publish(m, to.grant.Store, s.counted.published(m.Created, to.grant.Store, done))
+	s.lane.Publish(m, to.grant.Store, s.counting(m.Created, to.grant.Store, done))
 }
 
 // PublishWait is Publish for a caller that waits for the answer, at most until
@@ -136,7 +137,7 @@ func (s *Session) decide(ctx context.Context, topic string) (route, error) {
 // doors that must answer before a message comes.
 func (s *Session) CanPublish(ctx context.Context, topic string) error {
 	_, err := s.route(ctx, topic)
-	s.refused("publish", err)
+	s.refused("publish", topic, err)
 	return err
 }
 
@@ -146,19 +147,19 @@ func (s *Session) CanPublish(ctx context.Context, topic string) error {
 func (s *Session) CanSubscribe(ctx context.Context, filter string) (messaging.Filter, error) {
 	f, err := messaging.ParseFilter(filter)
 	if err != nil {
-		s.refused("subscribe", err)
+		s.refused("subscribe", filter, err)
 		return messaging.Filter{}, err
 	}
 	grant, err := s.gateway.Channels.Allow(ctx, s.device, f.Domain, f.Channel, registry.Subscribe)
 	if err != nil {
-		s.refused("subscribe", err)
+		s.refused("subscribe", filter, err)
 		return messaging.Filter{}, err
 	}
 	s.gateway.sessions.subscribe(s, grant.Channel)
 	// A change between the decision and the line above has missed this session.
 	if s.gateway.Channels.Epoch() != grant.Epoch {
 		if grant, err = s.gateway.Channels.Allow(ctx, s.device, f.Domain, f.Channel, registry.Subscribe); err != nil {
-			s.refused("subscribe", err)
+			s.refused("subscribe", filter, err)
 			return messaging.Filter{}, err
 		}
 	}
@@ -172,11 +173,12 @@ const refusalEvery = 10 * time.Second
 
 // refused counts a refusal and, now and then, logs it. What the device named is
 // not in the line: it is the device's own text, and explain tells it.
-func (s *Session) refused(action string, err error) {
+func (s *Session) refused(action, topic string, err error) {
 	if err == nil {
 		return
 	}
 	s.counted.refused(err)
+	s.gateway.note(s.traffic, s.device.ID, Refusal{Via: s.via, Action: action, Remote: s.remote.String(), Topic: topic}, err)
 	now := s.gateway.Now()
 	s.mu.Lock()
 	if !s.told.IsZero() && now.Sub(s.told) < refusalEvery {
@@ -217,6 +219,7 @@ func (s *Session) Close() {
 		s.expiry.Stop()
 	}
 	s.mu.Unlock()
+	s.traffic.roll(s.gateway.Now())
 	s.gateway.sessions.remove(s)
 }
 
@@ -232,6 +235,7 @@ func (s *Session) drop(err error) {
 	s.mu.Unlock()
 	s.gateway.Log.Info("session revoked", "adapter", s.via, "device", s.device.ID, "session", s.id, "reason", ReasonOf(err))
 	s.counted.revoked(err)
+	s.traffic.dropped(s.gateway.Now())
 	if onDrop != nil {
 		onDrop(err)
 	}

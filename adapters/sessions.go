@@ -47,6 +47,7 @@ func (t *sessions) add(s *Session, limit int) bool {
 	}
 	t.byDevice.add(s.device.ID, s)
 	t.byDomain.add(s.device.Domain, s)
+	s.traffic.entered(1, len(t.byDevice[s.device.ID]) == 1)
 	return true
 }
 
@@ -70,6 +71,7 @@ func (t *sessions) remove(s *Session) {
 	defer t.mu.Unlock()
 	t.byDevice.remove(s.device.ID, s)
 	t.byDomain.remove(s.device.Domain, s)
+	s.traffic.entered(-1, len(t.byDevice[s.device.ID]) == 0)
 	for _, c := range s.channels {
 		t.byChannel.remove(c, s)
 	}

@@ -238,6 +238,16 @@ func (d *Devices) ChangedAll() {
 	}
 }
 
+// DomainOf returns the domain of a device that is known in memory, as one is that
+// was just refused.
+func (d *Devices) DomainOf(id registry.DeviceID) (registry.DomainID, bool) {
+	rec, ok := d.memory.records.GetIfPresent(id)
+	if !ok || rec.absent {
+		return "", false
+	}
+	return rec.device.Domain, true
+}
+
 // Cached reports whether the device is known in memory, for explain.
 func (d *Devices) Cached(id registry.DeviceID) bool {
 	_, ok := d.memory.records.GetIfPresent(id)

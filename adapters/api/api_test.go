@@ -68,6 +68,26 @@ func (l live) EndSession(_ context.Context, d registry.DeviceID, id string) erro
 	return nil
 }
 
+func (l live) Traffic(_ context.Context, _ registry.DomainID, since time.Time) (adapters.Traffic, error) {
+	all := adapters.Traffic{Sessions: 2, Devices: 1, Refused: map[registry.Reason]int{registry.ReasonRightMissing: 1, registry.ReasonWrongSecret: 3}}
+	for _, p := range []adapters.TrafficPoint{
+		{Step: 340000000, Sessions: 1, Devices: 1, Messages: 32, Stored: 30, Refused: 4, Revoked: 1, Acks: map[int]int{4: 1}},
+		{Step: 340000001, Sessions: 2, Devices: 1},
+	} {
+		if p.At().After(since) {
+			all.Points = append(all.Points, p)
+		}
+	}
+	return all, nil
+}
+
+func (l live) Refusals(_ context.Context, d registry.DeviceID) ([]adapters.Refusal, error) {
+	if d != l.device {
+		return nil, nil
+	}
+	return []adapters.Refusal{{Via: "mqtt", Action: "publish", Reason: registry.ReasonRightMissing, Remote: "::1", Topic: "m/<script>", Count: 7, First: time.Unix(1, 0), Last: time.Unix(2, 0)}}, nil
+}
+
 // Explain recognises the one device by its secret, as the gateway would.
 func (s *site) Explain(ctx context.Context, q adapters.Question) (adapters.Explanation, error) {
 	if q.Device != nil {
@@ -104,6 +124,7 @@ func newSite(t testing.TB) *site {
 	s.owner, s.admin, s.editor, s.viewer, s.stranger = first.owner, first.admin, first.editor, first.viewer, first.stranger
 	s.users, s.domain, s.client, s.channel = maps.Clone(first.users), first.domain, first.client, first.channel
 	s.api.Live, s.api.Certs = live{s.client.ID}, first.api.Certs
+	s.api.Traffic = live{s.client.ID}
 	return s
 }
 
@@ -193,7 +214,7 @@ func newSiteOn(t testing.TB, url string) *site {
 	}
 	s.client = s.newClient()
 	s.channel = s.newChannel()
-	s.api.Live = live{s.client.ID}
+	s.api.Live, s.api.Traffic = live{s.client.ID}, live{s.client.ID}
 	if s.api.Certs, err = certs.Open(t.Context(), certs.Config{Dir: t.TempDir(), Keeper: s.api.Registry, Key: make([]byte, 32), Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}

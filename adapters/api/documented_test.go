@@ -74,6 +74,8 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 			r.path = "/users/keys?user=x"
 		case op.id == "viewHealth":
 			r.path = strings.Split(r.path, "?")[0] + "?kind=weather"
+		case op.id == "viewTraffic":
+			r.path = strings.Split(r.path, "?")[0] + "?since=yesterday"
 		case op.id == "endSessions":
 			r.path = "/users/sessions?keep=some"
 		case op.id == "searchUsers":

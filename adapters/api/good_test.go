@@ -146,6 +146,9 @@ func (s *site) good() map[string]func() request {
 			return request{domain + "/members/" + string(s.users["viewer"].ID), s.owner, nil}
 		},
 
+		"viewTraffic":        as(d+"/traffic?since=2020-01-01T00:00:00Z", nil),
+		"listClientRefusals": as(client+"/refusals", nil),
+
 		"createClient":     as(d+"/clients", m{"name": "p", "credentials": m{"identity": "SN1", "secret": "brought-by-caller"}, "status": "disabled"}),
 		"createClients":    as(d+"/clients/bulk", []m{{"name": "a"}, {"credentials": m{}}}),
 		"listClients":      as(d+"/clients?channel="+string(s.channel.ID)+"&connection_type=Publish", nil),

@@ -113,6 +113,8 @@ var routes = []route{
 	{"DELETE", "/{domain}/clients/{client}/secrets/{secret}", authz.ClientSecret, (*Server).endSecret, 0},
 	{"POST", "/{domain}/clients/{client}/certs", authz.ClientSecret, (*Server).issueCertificate, 0},
 	{"GET", "/{domain}/health", authz.ClientView, (*Server).viewHealth, 0},
+	{"GET", "/{domain}/traffic", authz.DomainView, (*Server).viewTraffic, 0},
+	{"GET", "/{domain}/clients/{client}/refusals", authz.ClientSessions, (*Server).listClientRefusals, 0},
 	{"GET", "/{domain}/certs", authz.ClientView, (*Server).listCertificates, 0},
 	{"GET", "/{domain}/certs/{certificate}", authz.ClientView, (*Server).viewCertificate, 0},
 	{"POST", "/{domain}/certs/{certificate}/revoke", authz.ClientSecret, (*Server).revokeCertificate, 0},

@@ -41,6 +41,13 @@ type LiveSessions interface {
 	EndSession(ctx context.Context, device registry.DeviceID, id string) error
 }
 
+// LiveTraffic knows what devices do now, on every node.
+type LiveTraffic interface {
+	// Traffic has one point for each step that began after since.
+	Traffic(ctx context.Context, domain registry.DomainID, since time.Time) (adapters.Traffic, error)
+	Refusals(ctx context.Context, device registry.DeviceID) ([]adapters.Refusal, error)
+}
+
 // An Explainer takes a decision and tells every step of it.
 type Explainer interface {
 	Explain(ctx context.Context, q adapters.Question) (adapters.Explanation, error)
@@ -69,6 +76,7 @@ type Server struct {
 	Users    *authn.Users
 	People   *authz.People
 	Live     LiveSessions
+	Traffic  LiveTraffic
 	Explain  Explainer
 	Certs    Issuer
 	Claims   *authn.Claims

@@ -73,6 +73,27 @@ func (e ClaimStatus) Valid() bool {
 	}
 }
 
+// Defines values for ClientRefusalAction.
+const (
+	ClientRefusalActionConnect   ClientRefusalAction = "connect"
+	ClientRefusalActionPublish   ClientRefusalAction = "publish"
+	ClientRefusalActionSubscribe ClientRefusalAction = "subscribe"
+)
+
+// Valid indicates whether the value is a known member of the ClientRefusalAction enum.
+func (e ClientRefusalAction) Valid() bool {
+	switch e {
+	case ClientRefusalActionConnect:
+		return true
+	case ClientRefusalActionPublish:
+		return true
+	case ClientRefusalActionSubscribe:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ErrorError.
 const (
 	ErrorErrorAPIResourceError              ErrorError = "api_resource_error"
@@ -228,16 +249,16 @@ func (e NameSource) Valid() bool {
 
 // Defines values for QuestionAction.
 const (
-	Publish   QuestionAction = "publish"
-	Subscribe QuestionAction = "subscribe"
+	QuestionActionPublish   QuestionAction = "publish"
+	QuestionActionSubscribe QuestionAction = "subscribe"
 )
 
 // Valid indicates whether the value is a known member of the QuestionAction enum.
 func (e QuestionAction) Valid() bool {
 	switch e {
-	case Publish:
+	case QuestionActionPublish:
 		return true
-	case Subscribe:
+	case QuestionActionSubscribe:
 		return true
 	default:
 		return false
@@ -1210,6 +1231,35 @@ type ClientPatch struct {
 	Name     *string  `json:"name,omitempty"`
 }
 
+// ClientRefusal defines model for ClientRefusal.
+type ClientRefusal struct {
+	Action ClientRefusalAction `json:"action"`
+
+	// Count How often it was the same.
+	Count   int       `json:"count"`
+	FirstAt time.Time `json:"first_at"`
+	LastAt  time.Time `json:"last_at"`
+	Reason  string    `json:"reason"`
+	Remote  string    `json:"remote"`
+
+	// Topic As the client named it: any text. A long one is cut and ends in "…".
+	Topic string `json:"topic,omitempty"`
+
+	// Via mqtt, http, ws …
+	Via string `json:"via"`
+}
+
+// ClientRefusalAction defines model for ClientRefusal.Action.
+type ClientRefusalAction string
+
+// ClientRefusalPage defines model for ClientRefusalPage.
+type ClientRefusalPage struct {
+	Limit    int             `json:"limit"`
+	Offset   int             `json:"offset"`
+	Refusals []ClientRefusal `json:"refusals"`
+	Total    int             `json:"total"`
+}
+
 // ClientSession defines model for ClientSession.
 type ClientSession struct {
 	Certificate bool      `json:"certificate"`
@@ -1750,6 +1800,12 @@ type RecoveryCodes struct {
 	RecoveryCodes []string `json:"recovery_codes"`
 }
 
+// RefusedFor defines model for RefusedFor.
+type RefusedFor struct {
+	Reason string `json:"reason"`
+	Total  int    `json:"total"`
+}
+
 // Reset defines model for Reset.
 type Reset struct {
 	ConfirmPassword string `json:"confirm_password"`
@@ -1955,6 +2011,57 @@ type Tokens struct {
 
 // TokensAccessType defines model for Tokens.AccessType.
 type TokensAccessType string
+
+// Traffic defines model for Traffic.
+type Traffic struct {
+	// Devices Connected now. One that is connected to two nodes is counted by both.
+	Devices int `json:"devices"`
+
+	// Partial A node did not answer, or has no room to count for this domain.
+	Partial bool `json:"partial"`
+
+	// Points The oldest first, of steps that are over.
+	Points []TrafficPoint `json:"points"`
+
+	// Refused In the last 15 minutes, the most frequent first.
+	Refused []RefusedFor `json:"refused"`
+
+	// Sessions Open now.
+	Sessions int `json:"sessions"`
+
+	// Step Seconds that a point is wide.
+	Step int `json:"step"`
+}
+
+// TrafficPoint defines model for TrafficPoint.
+type TrafficPoint struct {
+	// AckP50Ms How long the stream took to acknowledge half of the messages at most; absent when there was none.
+	AckP50Ms *float64 `json:"ack_p50_ms,omitempty"`
+
+	// AckP99Ms The same of 99 in 100.
+	AckP99Ms *float64 `json:"ack_p99_ms,omitempty"`
+
+	// At When the step began.
+	At time.Time `json:"at"`
+
+	// Devices At the end of the step.
+	Devices int `json:"devices"`
+
+	// Messages Authorized and handed to the bus.
+	Messages int `json:"messages"`
+
+	// Refused Connects, publishes and subscribes of devices that are known.
+	Refused int `json:"refused"`
+
+	// Revoked Sessions that ended because the ground for them went away.
+	Revoked int `json:"revoked"`
+
+	// Sessions At the end of the step.
+	Sessions int `json:"sessions"`
+
+	// Stored Acknowledged by the stream.
+	Stored int `json:"stored"`
+}
 
 // User defines model for User.
 type User struct {
@@ -2427,6 +2534,12 @@ type ViewHealthParams struct {
 	Kind   HealthKind  `form:"kind,omitempty" json:"kind,omitempty"`
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ViewTrafficParams defines parameters for ViewTraffic.
+type ViewTrafficParams struct {
+	// Since Only points that began after this time, such as that of the last point one has.
+	Since time.Time `form:"since,omitempty" json:"since,omitempty"`
 }
 
 // ClaimJSONRequestBody defines body for Claim for application/json ContentType.

@@ -23,7 +23,7 @@ func (c *conn) publish(p *wire.Packet) error {
 		return c.fail(codeReceiveMaximum)
 	}
 	m, err := c.read(p)
-	c.srv.Gateway.Metrics.Refused("mqtt", err)
+	c.gateway.Refused("publish", topic, err)
 	switch p.QoS {
 	case 0:
 		return c.publish0(topic, m, err)

@@ -14,11 +14,10 @@ import (
 
 // A deviceView is all of a device's page.
 type deviceView struct {
-	listing     // of the connections
-	Device      deviceRecord
-	Metadata    string // as JSON, a line a value
-	Sessions    []api.ClientSession
-	Unknown     string // why the sessions cannot be told
+	listing  // of the connections
+	Device   deviceRecord
+	Metadata string // as JSON, a line a value
+	liveDeviceView
 	Connections []connectionRow
 	Channels    choice
 	Secrets     []api.Secret
@@ -71,19 +70,13 @@ func (v *visit) deviceView(d deviceRecord) (deviceView, error) {
 	view := deviceView{listing: v.listing(), Device: d, Reasons: reasons}
 	view.Path = v.devicesPath() + "/" + d.ID
 	view.Metadata = d.metadata("  ")
-	var sessions api.ClientSessionPage
-	err := v.device(http.MethodGet, d.ID, "/sessions", nil, &sessions)
-	var refusal *Refusal
-	if errors.As(err, &refusal) && refusal.Status == http.StatusServiceUnavailable {
-		view.Unknown, err = refusal.Message, nil // another node is away; the rest can be shown
-	}
-	if err != nil {
+	if err := v.live(d, &view.liveDeviceView); err != nil {
 		return view, err
 	}
-	view.Sessions = sessions.Sessions
 	if err := v.connections(&view); err != nil {
 		return view, err
 	}
+	var err error
 	if view.Channels, err = v.choice(); err != nil {
 		return view, err
 	}

@@ -14,16 +14,10 @@ func home(v *visit) error {
 		return err
 	}
 	if all.Total == 1 {
-		v.redirect(domainPath(all.Domains[0]) + "/devices")
+		v.redirect(domainPath(all.Domains[0]))
 		return nil
 	}
 	v.redirect("/domains")
-	return nil
-}
-
-// enterDomain leads to the devices of a domain.
-func enterDomain(v *visit) error {
-	v.redirect(v.devicesPath())
 	return nil
 }
 

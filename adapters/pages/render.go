@@ -74,6 +74,8 @@ func parse(a *assets) templates {
 		"dict":  dict,
 		"join":  strings.Join,
 		"query": url.QueryEscape,
+		"why":   why,
+		"kind":  kindTitle,
 	}
 	base := template.Must(template.New("").Funcs(funcs).ParseFS(templateFiles, "templates/parts/*.html"))
 	all := templates{}

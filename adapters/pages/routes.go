@@ -12,7 +12,10 @@ var routes = []route{
 	{"GET /{$}", home, false},
 	{"GET /domains", listDomains, false},
 	{"POST /domains", createDomain, false},
-	{"GET /domains/{domain}", enterDomain, false},
+	{"GET /domains/{domain}", showOverview, false},
+	{"GET /domains/{domain}/live", liveOverview, true},
+	{"GET /domains/{domain}/health", showHealth, false},
+	{"GET /domains/{domain}/devices/{device}/live", onDevice(liveDevice), false},
 	{"GET /domains/{domain}/channels", listChannels, false},
 	{"POST /domains/{domain}/channels", createChannel, false},
 

@@ -40,14 +40,17 @@ type Server struct {
 	// commands that a page shows. Empty: closed.
 	MQTT, MQTTS string
 
-	assets *assets
-	pages  templates
+	assets  *assets
+	pages   templates
+	streams streams
+	pace    time.Duration // of live pages, for tests; 0: that of the API
 }
 
 // Handler returns the handler of all of Patterns. It is safe for concurrent use.
 func (s *Server) Handler() http.Handler {
 	s.assets = loadAssets()
 	s.pages = parse(s.assets)
+	s.streams.ended = make(chan struct{})
 	mux := http.NewServeMux()
 	mux.Handle("GET /assets/{name}", s.assets)
 	for _, rt := range routes {

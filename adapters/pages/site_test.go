@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,24 @@ type site struct {
 	registry *registry.Registry
 	domain   registry.Domain
 	asked    int // requests of the API
+
+	api    *api.Server
+	pages  *Server
+	refuse atomic.Int32 // the status that the API answers traffic with; 0: its own
+}
+
+// live has somebody else tell what devices do now. Pages that are open then ask
+// at once.
+func (s *site) live(gateway api.LiveTraffic) { s.api.Traffic, s.pages.pace = gateway, time.Millisecond }
+
+// page visits a page of the domain.
+func (s *site) page(path string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	r := httptest.NewRequestWithContext(s.t.Context(), "GET", "http://localhost/domains/plant"+path, nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
 }
 
 // nobody is a gateway at which nobody is connected.
@@ -49,6 +68,14 @@ func (nobody) Sessions(context.Context, registry.DeviceID) ([]adapters.SessionIn
 
 func (nobody) EndSession(context.Context, registry.DeviceID, string) error {
 	return registry.ErrNotFound
+}
+
+func (nobody) Traffic(context.Context, registry.DomainID, time.Time) (adapters.Traffic, error) {
+	return adapters.Traffic{}, nil
+}
+
+func (nobody) Refusals(context.Context, registry.DeviceID) ([]adapters.Refusal, error) {
+	return nil, nil
 }
 
 // newSite makes a site of its own: on a copy of a database that was made once,
@@ -99,12 +126,22 @@ func siteOn(t testing.TB, database string) *site {
 	}
 	people := &authz.People{Find: db}
 	log := slog.New(slog.DiscardHandler)
-	manage := (&api.Server{
-		Registry: s.registry, People: people, Live: nobody{}, Certs: ca, Open: true, Log: log, NewID: uuid.NewString,
+	s.api = &api.Server{
+		Registry: s.registry, People: people, Live: nobody{}, Traffic: nobody{}, Certs: ca, Open: true, Log: log, NewID: uuid.NewString,
 		Users: authn.NewUsers(authn.UsersConfig{Store: db, Find: db, Now: time.Now, Log: log}),
-	}).Handler()
-	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.asked++; manage.ServeHTTP(w, r) })
-	s.handler = (&Server{API: counted, Roles: people, Log: log, NewID: uuid.NewString}).Handler()
+	}
+	manage := s.api.Handler()
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if status := int(s.refuse.Load()); status != 0 && strings.HasSuffix(r.URL.Path, "/traffic") {
+			w.WriteHeader(status)
+			fmt.Fprint(w, `{"error":"x","message":"no more"}`)
+			return
+		}
+		s.asked++
+		manage.ServeHTTP(w, r)
+	})
+	s.pages = &Server{API: counted, Roles: people, Log: log, NewID: uuid.NewString}
+	s.handler = s.pages.Handler()
 	if s.domain, err = s.registry.CreateDomain(t.Context(), "", registry.Domain{Name: "Plant", Route: "plant"}); err != nil {
 		t.Fatal(err)
 	}

@@ -187,7 +187,7 @@ func (s *socket) read(wire *wire) error {
 		kind, payload, err := s.conn.ReadMessage()
 		if err != nil {
 			if errors.Is(err, websocket.ErrReadLimit) { // the library has said 1009
-				s.server.Gateway.Metrics.Refused(via, messaging.ErrTooLarge)
+				s.session.Refused("publish", s.topic, messaging.ErrTooLarge)
 			}
 			return err
 		}
@@ -245,7 +245,7 @@ func (s *socket) deliver(m *messaging.Message) {
 		return
 	}
 	if !s.out.push(item{m: m}) {
-		s.server.Gateway.Metrics.Refused(via, adapters.ErrLimited)
+		s.session.Refused("subscribe", s.topic, adapters.ErrLimited)
 		s.end(websocket.CloseTryAgainLater, "too slow")
 	}
 }

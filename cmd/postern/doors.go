@@ -47,14 +47,18 @@ func (h *house) open(c *Config) ([]door, error) {
 	}
 	devices := &web{
 		publish: publish, sockets: sockets, mqtt: mqttd, pki: questions.Handler(), est: questions.EST(),
-		rest: h.rest(c, manage, oauth), proxies: certs.Pool(h.proxies),
+		proxies: certs.Pool(h.proxies),
 	}
+	var endStreams func()
+	devices.rest, endStreams = h.rest(c, manage, oauth)
 	people := devices
 	if c.Auth == "x509" {
 		people = &web{pki: devices.pki, est: devices.est, rest: devices.rest} // plain text is for people alone
 	}
 	ops := httpServer(h.ops(), h.log)
 	plain, secure := httpServer(people, h.log), httpServer(devices, h.log)
+	plain.RegisterOnShutdown(endStreams) // a stop waits for answers, and theirs have no end
+	secure.RegisterOnShutdown(endStreams)
 	if h.acme != nil {
 		plain.Handler = h.acme.answering(plain.Handler)
 		h.acme.challenged(h.tls)
@@ -154,8 +158,9 @@ func (w *web) withoutProxy(r *http.Request) *http.Request {
 	return &bare
 }
 
-// rest is everything that is no device door.
-func (h *house) rest(c *Config, manage, oauth http.Handler) http.Handler {
+// rest is everything that is no device door, and what ends the answers of it
+// that go on by themselves.
+func (h *house) rest(c *Config, manage, oauth http.Handler) (_ http.Handler, endStreams func()) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", manage)
 	mux.Handle("/oauth2/token", oauth)
@@ -182,7 +187,7 @@ func (h *house) rest(c *Config, manage, oauth http.Handler) http.Handler {
 			h.log.Debug("keys not sent", "err", err)
 		}
 	})
-	return mux
+	return mux, shown.EndStreams
 }
 
 // cookies are those of the site that people reach.
@@ -197,7 +202,7 @@ func (h *house) api(c *Config) (manage, oauth http.Handler) {
 	}, []string{"route", "status"})
 	h.metrics.MustRegister(requests)
 	s := &api.Server{
-		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Explain: h.gateway,
+		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Traffic: h.nodes, Explain: h.gateway,
 		Certs: h.ca, Imports: h.imports, Claims: h.claims, SetUp: h.setUp, Factors: h.factors, Audit: h.store, AppKey: h.appKey,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
 		Cookie: h.cookies(c).Access(), ClientIP: h.clientIP, Open: !c.People.Required,

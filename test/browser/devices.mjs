@@ -21,7 +21,8 @@ await story(async ({ as, look, check }) => {
   await press(owner, "Create");
   await owner.waitForURL("**/domains/works/channels**");
   await owner.goto(base + "/domains/works");
-  check(owner.url() === at, "a domain leads to its devices");
+  check(await owner.locator("h1").textContent() === "Overview", "a domain leads to its overview");
+  await owner.goto(at);
   check((await text(owner)).includes("Create the first one below"), "an empty list teaches the next step");
   await look(owner, "devices-empty");
   await owner.goto(base + "/domains/works/channels");

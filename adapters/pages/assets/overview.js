@@ -1,0 +1,124 @@
+// The charts of a domain's overview, and its numbers, told anew in every step by
+// the server. Where no stream can be had, they are asked for now and then.
+"use strict";
+document.addEventListener("DOMContentLoaded", () => {
+  const root = document.getElementById("overview");
+  const part = name => root.querySelector("[data-" + name + "]");
+  const keep = 180, span = 900; // points and seconds of the window
+  let rows = JSON.parse(root.dataset.points);
+  const last = () => rows.length ? rows[rows.length - 1][0] : 0;
+
+  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const tidy = n => n == null ? "unknown" : String(Math.round(n * 100) / 100);
+  const figures = [...root.querySelectorAll(".chart")].map(figure => ({
+    figure, plot: figure.querySelector(".plot"), chart: null,
+    columns: figure.dataset.columns.split(" ").map(Number), names: figure.dataset.names.split(","),
+  }));
+  const columnsOf = f => [rows.map(r => r[0]), ...f.columns.map(c => rows.map(r => r[c]))];
+
+  // say puts what a chart shows in words.
+  function say(f) {
+    const words = f.columns.map((c, i) => {
+      const known = rows.map(r => r[c]).filter(n => n != null);
+      return `${f.names[i]} ${known.length ? `now ${tidy(rows[rows.length - 1][c])}, highest ${tidy(Math.max(...known))}` : "unknown"}`;
+    });
+    f.plot.setAttribute("aria-label", `${f.figure.dataset.title}, the last 15 minutes: ${words.join("; ")}`);
+  }
+
+  // build draws a chart in the colours of the page as it is now.
+  function build(f) {
+    if (f.chart) f.chart.destroy();
+    f.figure.hidden = false;
+    const style = getComputedStyle(document.documentElement), colour = name => style.getPropertyValue(name).trim();
+    const axis = { stroke: colour("--pico-muted-color"), grid: { stroke: colour("--pico-muted-border-color"), width: 1 }, ticks: { show: false } };
+    f.chart = new uPlot({
+      width: f.plot.clientWidth, height: 160, legend: { show: false }, cursor: { show: false },
+      scales: { x: { time: true, range: () => [last() - span, last()] }, y: { range: (u, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
+      axes: [{ ...axis, space: 80, size: 30, values: (u, at) => at.map(t => clock.format(t * 1000)) }, { ...axis, size: 48 }],
+      series: [{}, ...f.columns.map((c, i) => ({ stroke: colour("--chart-" + (i + 1)), width: 2, dash: i ? [6, 4] : [], spanGaps: true, points: { show: c > 5, size: 4 } }))],
+    }, columnsOf(f), f.plot);
+    say(f);
+  }
+
+  function draw() {
+    for (const f of figures) {
+      f.chart.setData(columnsOf(f));
+      say(f);
+    }
+  }
+
+  function take(news) {
+    rows = [...rows, ...news.points.filter(p => p[0] > last())].slice(-keep);
+    for (const [id, text] of Object.entries(news.now)) {
+      const at = root.querySelector(`[data-now="${id}"]`);
+      if (at && at.textContent !== text) at.textContent = text;
+    }
+    part("partial").hidden = !news.partial;
+    if (news.reasons) {
+      const focus = document.activeElement && document.activeElement.id;
+      const was = part("refused").contains(document.activeElement);
+      part("refused").innerHTML = news.reasons;
+      const now = was && document.getElementById(focus);
+      if (now) now.focus();
+    }
+    const quiet = document.querySelector("[data-quiet]");
+    if (quiet && rows.some(r => r[3] > 0)) quiet.remove();
+    draw();
+    part("state").hidden = true;
+    root.classList.remove("stale");
+  }
+
+  // stands says that the numbers do not move any more, and why.
+  function stands(why) {
+    root.classList.add("stale");
+    part("state").textContent = why;
+    part("state").hidden = false;
+  }
+
+  const address = more => `${root.dataset.live}?${more}since=${last()}`;
+  let polled = 0;
+
+  function listen() {
+    const source = new EventSource(address(""));
+    source.onmessage = e => take(JSON.parse(e.data));
+    source.addEventListener("over", e => {
+      source.close();
+      stands(e.data + " The numbers do not move any more.");
+    });
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) ask(); // it was answered, and not with a stream
+      else stands("The connection broke. Trying again…");
+    };
+    window.addEventListener("pagehide", () => source.close(), { once: true });
+  }
+
+  // ask asks once, and begins to listen again after a minute of asking.
+  async function ask(renewed) {
+    try {
+      const r = await fetch(address("once&"), { redirect: "manual" });
+      if (r.ok) {
+        take(await r.json());
+        polled++;
+        return void setTimeout(polled % 12 ? ask : listen, 5000);
+      }
+      if (r.status === 401 && !renewed) { // the access token has ended; it can be renewed
+        await fetch("/auth/refresh", { method: "POST" });
+        return ask(true);
+      }
+      if (r.type === "opaqueredirect" || r.status === 401) return stands("You are signed out. Load the page again to sign in.");
+      if (r.status === 403 || r.status === 404) return stands("You may not see this domain any more.");
+    } catch {
+      // no answer at all
+    }
+    stands("The server does not answer. Trying again…");
+    setTimeout(ask, 5000);
+  }
+
+  figures.forEach(build);
+  const wide = new ResizeObserver(() => {
+    for (const f of figures) if (f.plot.clientWidth !== f.chart.width) f.chart.setSize({ width: f.plot.clientWidth, height: 160 });
+  });
+  wide.observe(root);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(build));
+  listen();
+});

@@ -1,0 +1,132 @@
+package pages
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// maxStreams bounds the pages that are told of news at once. One more is
+	// answered 503, and asks now and then instead.
+	maxStreams = 200
+	// sendWithin bounds how long a browser may take to read an event.
+	sendWithin = 10 * time.Second
+)
+
+// streams are the pages that are told of news now.
+type streams struct {
+	mu    sync.Mutex
+	open  int
+	over  bool
+	ended chan struct{} // closed when all are to end
+}
+
+func (s *streams) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over || s.open >= maxStreams {
+		return false
+	}
+	s.open++
+	return true
+}
+
+func (s *streams) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+}
+
+// EndStreams ends every answer that goes on by itself, and lets none begin. A
+// stop of the HTTP server waits for them, so it is to be called when that begins
+// (http.Server.RegisterOnShutdown). Handler was called before; it may be called
+// more than once.
+func (s *Server) EndStreams() {
+	s.streams.mu.Lock()
+	defer s.streams.mu.Unlock()
+	if !s.streams.over {
+		s.streams.over = true
+		close(s.streams.ended)
+	}
+}
+
+// A stream is an answer of server-sent events.
+type stream struct {
+	v       *visit
+	control *http.ResponseController
+}
+
+// errLeft is the end of a stream whose browser does not read any more.
+var errLeft = errors.New("the browser has left")
+
+// stream answers with server-sent events: do sends them until it has no more to
+// say. When it ends with a refusal, the page is told: "again" when it should come
+// back with a newer cookie, "over" when there is nothing to come back for.
+func (v *visit) stream(do func(*stream) error) error {
+	if !v.s.streams.enter() {
+		return &Refusal{Status: http.StatusServiceUnavailable, Word: "unavailable", Message: "Too many pages are open here. Load this one again for news.", RetryAfter: "30"}
+	}
+	defer v.s.streams.leave()
+	s := &stream{v: v, control: http.NewResponseController(v.w)}
+	defer func() { _ = s.control.SetWriteDeadline(time.Time{}) }() // who has none needs none taken back
+	h := v.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // of nginx
+	v.w.WriteHeader(http.StatusOK)
+	err := do(s)
+	if err == nil || errors.Is(err, errLeft) || v.r.Context().Err() != nil {
+		return nil
+	}
+	word, said := "over", v.told(err)
+	if said.Status == http.StatusUnauthorized {
+		word = "again"
+	}
+	_ = s.event(word, "", said.Message) // who went away misses it
+	return nil
+}
+
+// send sends what a page is told, with an id that it names when it comes again.
+func (s *stream) send(id string, news any) error {
+	text, err := json.Marshal(news)
+	if err != nil {
+		return fmt.Errorf("send news: %w", err)
+	}
+	return s.event("", id, string(text))
+}
+
+// event sends one: word and id may be empty, and data must be one line.
+func (s *stream) event(word, id, data string) error {
+	_ = s.control.SetWriteDeadline(time.Now().Add(sendWithin)) // a writer without deadlines is a test's
+	text := "data: " + data + "\n\n"
+	if id != "" {
+		text = "id: " + id + "\n" + text
+	}
+	if word != "" {
+		text = "event: " + word + "\n" + text
+	}
+	if _, err := s.v.w.Write([]byte(text)); err != nil {
+		return errLeft
+	}
+	if err := s.control.Flush(); err != nil {
+		return errLeft
+	}
+	return nil
+}
+
+// wait reports whether there is more to say after a while: not when the browser
+// has left or the server stops.
+func (s *stream) wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.v.r.Context().Done():
+	case <-s.v.s.streams.ended:
+	}
+	return false
+}
