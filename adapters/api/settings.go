@@ -48,12 +48,13 @@ func (s *Server) changeAuthentication(ctx context.Context, c *call) (answer, err
 	if err := c.body(&in); err != nil {
 		return answer{}, err
 	}
-	if err := c.tellSettings(in.Changes); err != nil {
+	if err := checkSettings(in.Changes); err != nil {
 		return answer{}, err
 	}
 	if err := s.SignIn.Change(ctx, c.person, in.Revision, in.Changes, in.Confirm); err != nil {
 		return answer{}, err
 	}
+	c.tellSettings(in.Changes)
 	return s.viewAuthentication(ctx, c)
 }
 
@@ -62,14 +63,15 @@ func (s *Server) testAuthentication(ctx context.Context, c *call) (answer, error
 	if err := c.body(&in); err != nil {
 		return answer{}, err
 	}
-	if err := c.tellSettings(in.Changes); err != nil {
+	if err := checkSettings(in.Changes); err != nil {
 		return answer{}, err
 	}
 	steps, err := s.SignIn.Test(ctx, in.Way, in.Changes)
 	if err != nil {
 		return answer{}, err
 	}
-	c.object = in.Way // one that there is
+	c.object = in.Way
+	c.tellSettings(in.Changes)
 	out := AuthenticationTested{Ok: true, Steps: []AuthenticationStep{}}
 	for _, step := range steps {
 		out.Ok = out.Ok && step.OK
@@ -78,15 +80,20 @@ func (s *Server) testAuthentication(ctx context.Context, c *call) (answer, error
 	return ok(out)
 }
 
-// tellSettings has the audit trail name what is changed, never the values.
-func (c *call) tellSettings(changes SettingChange) error {
+func checkSettings(changes SettingChange) error {
 	for name := range changes {
 		if name == "" || len(name) > maxSettingName || len(changes) > maxSettingChanges || strings.Trim(name, settingLetters) != "" {
 			return &registry.InvalidError{Field: "changes", Reason: "must name settings that there are"}
 		}
 	}
+	return nil
+}
+
+// tellSettings has the audit trail name the settings that were changed, never the
+// values. It is told only of names that there are: somebody may have mistaken a
+// secret for one.
+func (c *call) tellSettings(changes SettingChange) {
 	if len(changes) > 0 {
 		c.details = registry.Metadata{"settings": slices.Sorted(maps.Keys(changes))}
 	}
-	return nil
 }
