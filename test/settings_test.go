@@ -214,3 +214,18 @@ func TestSettingsOfADirectory(t *testing.T) {
 		t.Errorf("alice, with the directory off: %d", status)
 	}
 }
+
+// TestAuthenticationPages changes how people sign in, in a browser, as viewer,
+// editor, admin and owner.
+func TestAuthenticationPages(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "POSTERN_AUTH_JWT_ATTRIBUTE_LASTNAME=surname")
+	idp := httptest.NewServer(sampleidp.Handler(sharedSecret, s.base(), map[string]sampleidp.Person{
+		"rene": {Password: "p", Claims: map[string]any{"email": "rene@example.com", "groups": []string{"extHR", "roots"}}},
+	}))
+	t.Cleanup(idp.Close)
+	s.browse(t, "authentication", "IDP="+idp.URL+"/", "SECRET="+sharedSecret)
+	if log := s.logged(); strings.Contains(log, sharedSecret) {
+		t.Error("C35: the signing key stands in the log")
+	}
+}
