@@ -116,7 +116,7 @@ func (v *visit) field(s api.AuthenticationSetting, view *wayView) settingField {
 	if s.Default != "" && s.Default != s.Value && s.Kind != "switch" {
 		f.Hint += " The default is " + s.Default + "."
 	}
-	if s.Locked != "" {
+	if s.Locked != "" && (view.Kind != "header" || s.Source == "environment") { // of the header the page says it once
 		f.Hint = s.Locked + " " + f.Hint
 	}
 	if s.Kind == "roles" {
@@ -159,6 +159,8 @@ func typed(sent map[string][]string, s api.AuthenticationSetting) string {
 		return strconv.FormatBool(value(s.Name) != "")
 	case s.Kind == "roles" && sent[s.Name+"-group"] != nil:
 		return mapOf(typedRows(sent, s.Name))
+	case s.Kind == "secret": // as it stands
+		return value(s.Name)
 	case s.Kind == "list" && has:
 		return strings.Join(strings.FieldsFunc(value(s.Name), func(r rune) bool { return r == ',' || r == ' ' }), ",")
 	case s.Kind == "switch", s.Kind == "roles", !has:
@@ -289,7 +291,15 @@ func testWay(v *visit, view wayView) error {
 	}
 	if refusal, ok := err.(*Refusal); ok && v.partial() {
 		p := view.page()
-		p.Form = form{Problem: view.named(refusal)}
+		said := *refusal
+		for _, part := range view.Parts {
+			for _, f := range part.Fields {
+				if f.Name == said.Field { // which is far from here
+					said.Message = sentence(f.Label + ": " + strings.TrimPrefix(said.Message, said.Field+" "))
+				}
+			}
+		}
+		p.Form = form{Problem: &said}
 		v.send(http.StatusOK, "way", "tested", p)
 		return nil
 	}
@@ -374,6 +384,14 @@ func (view wayView) General(f form) *Refusal {
 		}
 	}
 	return f.General(names...)
+}
+
+// Means says what a choice means, where its word alone does not.
+func (f settingField) Means(choice string) string {
+	return cmp.Or(map[string]string{
+		"local": "passwords kept here", "ldap": "the directory", "ldap,local": "the directory, then passwords kept here", "local,ldap": "passwords kept here, then the directory",
+		"always": "at every sign-in", "first": "at the first sign-in", "never": "never",
+	}[choice], choice, "none")
 }
 
 // GivenRoles are those that a group may give.

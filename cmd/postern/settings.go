@@ -217,7 +217,7 @@ func (c *Config) overlaid(values map[string]string, wrong map[string]error) peop
 		switch {
 		case givenBy(from) != "":
 			if list, is := from.Value.(pflag.SliceValue); is {
-				err = flag.Value.(pflag.SliceValue).Replace(list.GetSlice())
+				err = flag.Value.(pflag.SliceValue).Replace(slices.Clone(list.GetSlice()))
 			} else {
 				err = flag.Value.Set(from.Value.String())
 			}

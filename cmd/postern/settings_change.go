@@ -44,8 +44,8 @@ func (s *signIn) Change(ctx context.Context, by authn.Person, revision int64, ch
 		}
 		err = ownersGetIn(ctx, who, after.providers)
 		if errors.Is(err, errNoOwner) {
-			return change, &registry.InvalidError{Field: guarded(changes), Reason: "would lock everybody out: " + errNoOwner.Error() +
-				". Link an owner first, under Account, or map a group to owner"}
+			return change, &registry.InvalidError{Field: guarded(changes), Reason: "would lock everybody out: no owner could sign in, because passwords kept here " +
+				"would be off and no owner is linked to another way that is on. Link one first, under Account, or map a group to owner"}
 		}
 		if err != nil {
 			return change, err

@@ -1,4 +1,4 @@
-// Lines of the editor of mappings are added and removed. Without a script there
+// What is wrong with a field is no longer so once it is changed. Lines of the editor of mappings are added and removed. Without a script there
 // are some empty ones.
 "use strict";
 
@@ -18,6 +18,13 @@ document.addEventListener("click", e => {
     last.after(row);
     row.querySelector("input").focus();
   }
+});
+
+document.addEventListener("input", e => {
+  if (e.target.getAttribute("aria-invalid") !== "true") return;
+  e.target.removeAttribute("aria-invalid");
+  const wrong = document.querySelector("#" + e.target.getAttribute("aria-describedby") + " .wrong");
+  if (wrong) wrong.remove();
 });
 
 document.addEventListener("DOMContentLoaded", () => {
