@@ -73,7 +73,7 @@ func KindOf(err error) Kind {
 		return NotFound
 	case errors.Is(err, registry.ErrExists):
 		return Exists
-	case errors.Is(err, registry.ErrFrozen), errors.Is(err, registry.ErrDisabled), errors.Is(err, registry.ErrLastOwner), errors.Is(err, registry.ErrNotRenewable):
+	case errors.Is(err, registry.ErrFrozen), errors.Is(err, registry.ErrDisabled), errors.Is(err, registry.ErrLastOwner), errors.Is(err, registry.ErrNotRenewable), errors.Is(err, registry.ErrStale):
 		return Conflict
 	case errors.Is(err, registry.ErrUnavailable), errors.Is(err, messaging.ErrUnavailable), errors.Is(err, authn.ErrProvider),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -319,9 +319,10 @@ func nameFrom(s string) string {
 
 // provider returns the provider of that key.
 func (u *Users) provider(key string) (Provider, bool) {
-	i := slices.IndexFunc(u.Providers, func(p Provider) bool { return p.Key == key })
+	all := u.Providers()
+	i := slices.IndexFunc(all, func(p Provider) bool { return p.Key == key })
 	if i < 0 {
 		return Provider{}, false
 	}
-	return u.Providers[i], true
+	return all[i], true
 }

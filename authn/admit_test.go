@@ -83,7 +83,7 @@ func groups(names ...string) *[]string { return &names }
 // with gives an office one redirect provider of the key "oidc".
 func with(t *testing.T, rules authn.Rules) (*office, *says) {
 	o, said := newOffice(t), &says{}
-	o.Providers = []authn.Provider{{Key: registry.LocalProvider}, {Key: "oidc", Redirect: said, Rules: rules}}
+	o.SetProviders([]authn.Provider{{Key: registry.LocalProvider}, {Key: "oidc", Redirect: said, Rules: rules}}...)
 	return o, said
 }
 
@@ -208,7 +208,7 @@ func TestMemberIsNotReplaced(t *testing.T) {
 func TestTwoProviders(t *testing.T) {
 	o, said := with(t, authn.Rules{Provision: true})
 	other := &says{}
-	o.Providers = append(o.Providers, authn.Provider{Key: "lab", Redirect: other, Rules: authn.Rules{Provision: true}})
+	o.SetProviders(append(o.Providers(), authn.Provider{Key: "lab", Redirect: other, Rules: authn.Rules{Provision: true}})...)
 	first, err := o.come(t, "oidc", said, ann())
 	if err != nil {
 		t.Fatal(err)
@@ -321,7 +321,7 @@ func TestDisabledStaysOut(t *testing.T) {
 // C28: a flow is this browser's, this provider's, used once, and not for long.
 func TestFlowsAreBound(t *testing.T) {
 	o, said := with(t, authn.Rules{Provision: true})
-	o.Providers = append(o.Providers, authn.Provider{Key: "lab", Redirect: said, Rules: authn.Rules{Provision: true}})
+	o.SetProviders(append(o.Providers(), authn.Provider{Key: "lab", Redirect: said, Rules: authn.Rules{Provision: true}})...)
 	said.a = ann()
 	for _, test := range []struct {
 		name string
@@ -406,7 +406,7 @@ func TestBrowserSecret(t *testing.T) {
 // C42: what nobody asked for is taken only where that is allowed.
 func TestUnsolicited(t *testing.T) {
 	o, said := with(t, authn.Rules{Provision: true})
-	o.Providers[1].Stateless = true
+	o.Providers()[1].Stateless = true
 	said.a = ann()
 	jwt := url.Values{"jwt": {"x"}, "return_to": {"/q"}}
 	_, err := o.Unsolicited(t.Context(), "oidc", "x", from)
@@ -423,7 +423,7 @@ func TestUnsolicited(t *testing.T) {
 	}
 	wantReason(t, "a second use", o.back(t, "oidc", jwt, r.Browser), registry.ReasonAssertionUnexpected)
 
-	o.Providers[1].Unsolicited = said
+	o.Providers()[1].Unsolicited = said
 	if tokens, err := o.Unsolicited(t.Context(), "oidc", "x", from); err != nil || tokens.Access == "" {
 		t.Errorf("allowed: %v", err)
 	}
@@ -474,7 +474,7 @@ func TestLastWayInStays(t *testing.T) {
 // passwords working, and nobody is told that a password is wrong.
 func TestPasswordProviders(t *testing.T) {
 	o, directory := newOffice(t), &says{a: authn.Assertion{Subject: "uuid", Login: "dora", Email: "dora@example.com"}}
-	o.Providers = []authn.Provider{{Key: "ldap", Secret: directory, Rules: authn.Rules{Provision: true}}, {Key: registry.LocalProvider}}
+	o.SetProviders([]authn.Provider{{Key: "ldap", Secret: directory, Rules: authn.Rules{Provision: true}}, {Key: registry.LocalProvider}}...)
 	jane := o.jane(t)
 	try := func(login, pass string) (authn.Person, error) {
 		tokens, err := o.Issue(t.Context(), login, pass, from)
@@ -501,7 +501,7 @@ func TestPasswordProviders(t *testing.T) {
 	if _, err := try("dora", passphrase); !errors.Is(err, authn.ErrProvider) || errors.Is(err, authn.ErrUnauthenticated) {
 		t.Errorf("the directory is away: got %v, want ErrProvider", err)
 	}
-	o.Providers = []authn.Provider{{Key: "oidc", Redirect: directory}}
+	o.SetProviders([]authn.Provider{{Key: "oidc", Redirect: directory}}...)
 	_, err = try("jane", passphrase)
 	wantReason(t, "no passwords here", err, registry.ReasonPasswordDisabled)
 }
@@ -510,7 +510,7 @@ func TestPasswordProviders(t *testing.T) {
 // to nobody else.
 func TestAwaitedAccount(t *testing.T) {
 	o, directory := newOffice(t), &says{a: authn.Assertion{Subject: "uuid-1", Login: "chief"}}
-	o.Providers = []authn.Provider{{Key: "ldap", Secret: directory, Rules: authn.Rules{Provision: true}}, {Key: "oidc", Redirect: directory, Rules: authn.Rules{Provision: true}}}
+	o.SetProviders([]authn.Provider{{Key: "ldap", Secret: directory, Rules: authn.Rules{Provision: true}}, {Key: "oidc", Redirect: directory, Rules: authn.Rules{Provision: true}}}...)
 	chief, err := o.registry.CreateFirstOwner(t.Context(), registry.User{Username: "chief", Provider: "ldap"})
 	if err != nil {
 		t.Fatal(err)
@@ -581,8 +581,8 @@ func TestLikeNamesStayApart(t *testing.T) {
 // admin, and no session.
 func TestVouched(t *testing.T) {
 	o, proxy := newOffice(t), &says{}
-	o.Providers = append(o.Providers, authn.Provider{Key: "header", Request: proxy, Rules: authn.Rules{Provision: true, Sync: authn.SyncNever,
-		RoleMap: map[string]registry.Role{"administrator": registry.Admin, "root": registry.Owner}}})
+	o.SetProviders(append(o.Providers(), authn.Provider{Key: "header", Request: proxy, Rules: authn.Rules{Provision: true, Sync: authn.SyncNever,
+		RoleMap: map[string]registry.Role{"administrator": registry.Admin, "root": registry.Owner}}})...)
 	ask := func(name string, in ...string) (authn.Person, bool, error) {
 		proxy.a.Groups = &in
 		r := httptest.NewRequest("GET", "/", nil)
@@ -603,7 +603,7 @@ func TestVouched(t *testing.T) {
 			t.Errorf("group %s: got %v, %v, want %v", name, p.User.Role, err, want)
 		}
 	}
-	o.Providers[1].Rules.Strict = true
+	o.Providers()[1].Rules.Strict = true
 	if p, _, err := ask("another", "administrator"); err != nil || p.User.Role != registry.Admin {
 		t.Errorf("strict, with a group: got %v, %v", p.User.Role, err)
 	}
@@ -611,7 +611,7 @@ func TestVouched(t *testing.T) {
 	wantReason(t, "strict, without one", err, registry.ReasonNoMappedRole)
 	_, _, err = ask("header-user", "x")
 	wantReason(t, "strict, known, without one", err, registry.ReasonNoMappedRole)
-	o.Providers[1].Rules.Strict = false
+	o.Providers()[1].Rules.Strict = false
 	row, err := o.registry.User(t.Context(), first.User.ID)
 	if err != nil || row.Role != registry.NoRole {
 		t.Errorf("the role is kept: %v, %v", row.Role, err)

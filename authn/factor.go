@@ -166,6 +166,9 @@ func (u *Users) waiting(ctx context.Context, ticket [32]byte) (user registry.Use
 	if err := json.Unmarshal([]byte(key.Data), &p); err != nil {
 		return user, p, err
 	}
+	if _, known := u.provider(p.Provider); !known && p.Provider != RecoveryProvider { // switched off meanwhile
+		return user, p, &RefusedError{Reason: registry.ReasonKeyInvalid, User: key.User}
+	}
 	if user, err = u.Find.User(ctx, key.User); err != nil {
 		return user, p, keyInvalid(err)
 	}

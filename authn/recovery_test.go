@@ -215,7 +215,7 @@ func TestNoLetterForStrangers(t *testing.T) {
 	if n := len(ask("new@example.com")); n != 1 {
 		t.Errorf("a local account without a password: got %d letters, want 1", n)
 	}
-	o.Providers = []authn.Provider{{Key: "ldap"}}
+	o.SetProviders([]authn.Provider{{Key: "ldap"}}...)
 	none("local passwords are off", "new@example.com")
 }
 
@@ -462,7 +462,7 @@ func TestBreakGlass(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Providers = []authn.Provider{{Key: "ldap"}} // no local passwords
+	o.SetProviders([]authn.Provider{{Key: "ldap"}}...) // no local passwords
 	tokens, err := o.Recover(t.Context(), key, from)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,6 +71,7 @@ const (
 // safe for concurrent use.
 type Users struct {
 	UsersConfig
+	ways     atomic.Pointer[[]Provider]
 	users    *otter.Cache[registry.UserID, *registry.User]
 	sessions *otter.Cache[registry.SessionID, *signedIn]
 	vouched  *otter.Cache[[32]byte, struct{}]
@@ -96,8 +98,8 @@ type UsersConfig struct {
 	APIKeys   APIKeys       // nil: there are none, and nobody comes with one
 	KeyRing   KeyRing
 
-	// Providers are the ways to sign in, in the order in which a password is
-	// tried; nil means local passwords alone.
+	// Providers are the first ways to sign in, in the order in which a password
+	// is tried; nil means local passwords alone.
 	Providers []Provider
 	Passwords *password.Hasher
 	Policy    password.Policy
@@ -128,7 +130,7 @@ func NewUsers(c UsersConfig) *Users {
 	if c.Providers == nil {
 		c.Providers = []Provider{{Key: registry.LocalProvider}}
 	}
-	return &Users{
+	u := &Users{
 		UsersConfig: c,
 		keyHolders:  newKeyCache(),
 		wrongKeys:   newFailures(wrongKeyLimits),
@@ -145,7 +147,18 @@ func NewUsers(c UsersConfig) *Users {
 			Logger: &otter.NoopLogger{},
 		}),
 	}
+	u.SetProviders(c.Providers...)
+	return u
 }
+
+// Providers are the ways to sign in as of now. The slice is not to be changed.
+func (u *Users) Providers() []Provider { return *u.ways.Load() }
+
+// SetProviders puts other ways to sign in into the place of those that there
+// are. A sign-in that a provider is looking at ends as it began; one that waits,
+// at another site or for a second factor, ends refused when its provider is gone.
+// Who is signed in stays so.
+func (u *Users) SetProviders(providers ...Provider) { u.ways.Store(&providers) }
 
 // A Person is somebody signed in, as of now: the account and the session. For
 // who comes with an API key or by a trusted proxy the session has no id.
@@ -277,7 +290,7 @@ func (u *Users) Issue(ctx context.Context, login, pass string, from Client) (Tok
 }
 
 func (u *Users) issue(ctx context.Context, at *attempt, login, pass string, from Client) (Tokens, error) {
-	if slices.ContainsFunc(u.Providers, func(p Provider) bool { return p.Request != nil }) {
+	if slices.ContainsFunc(u.Providers(), func(p Provider) bool { return p.Request != nil }) {
 		at.event.Details["fallback"] = "password" // beside a proxy that names people
 	}
 	if err := u.throttled(ctx, login, from.IP); err != nil {
@@ -304,7 +317,7 @@ func (u *Users) issue(ctx context.Context, at *attempt, login, pass string, from
 // did not answer counts more than any refusal, because it might have said yes.
 func (u *Users) recognise(ctx context.Context, at *attempt, login, pass string) (Provider, Assertion, error) {
 	var away, refusal error
-	for _, p := range u.Providers {
+	for _, p := range u.Providers() {
 		if !p.typed() {
 			continue
 		}

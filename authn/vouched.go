@@ -22,7 +22,7 @@ const vouchedFor = 10 * time.Minute
 //
 // Errors are those of Issue.
 func (u *Users) FromRequest(ctx context.Context, r *http.Request, from Client) (who Person, present bool, err error) {
-	for _, p := range u.Providers {
+	for _, p := range u.Providers() {
 		if p.Request == nil {
 			continue
 		}

@@ -24,6 +24,9 @@ const (
 	DomainFreeze Action = "domain.freeze"
 	AuditView    Action = "audit.view"
 
+	SettingsView   Action = "settings.view"
+	SettingsChange Action = "settings.change"
+
 	DomainView     Action = "domain.view"
 	DomainUpdate   Action = "domain.update"
 	DomainState    Action = "domain.state"
@@ -81,6 +84,9 @@ var table = map[Action]struct {
 	DomainCreate: {registry.Editor, platform},
 	DomainFreeze: {registry.Admin, platform}, // a tenant must not thaw what the operator froze
 	AuditView:    {registry.Admin, platform},
+
+	SettingsView:   {registry.Admin, platform},
+	SettingsChange: {registry.Owner, platform}, // who says how people sign in can be anybody
 
 	DomainView:     {registry.Viewer, inDomain},
 	DomainUpdate:   {registry.Admin, inDomain},

@@ -18,6 +18,7 @@ package registry
 //	                        a device that an imported authority means no more
 //	User                    a person: role, status, password, sessions
 //	Domain, User            a membership
+//	Settings                settings that can be changed while the server runs
 type Change struct {
 	Domain  DomainID  `json:"domain,omitempty"`
 	Device  DeviceID  `json:"device,omitempty"`
@@ -26,6 +27,8 @@ type Change struct {
 
 	Certificate CertificateID `json:"certificate,omitempty"`
 	Authority   AuthorityID   `json:"authority,omitempty"`
+
+	Settings bool `json:"settings,omitempty"`
 
 	// Gone says that it was removed, and all that hung on it: an id may come
 	// back, because callers bring their own, and must not find what was known

@@ -25,6 +25,10 @@ var (
 	// an enabled owner.
 	ErrLastOwner = errors.New("the last owner must stay")
 
+	// ErrStale is returned for a change of something that somebody else changed
+	// since it was looked at.
+	ErrStale = errors.New("changed by somebody else meanwhile")
+
 	// ErrUnavailable is returned when the store cannot answer now. The caller
 	// may try again; it must not conclude that something does not exist.
 	ErrUnavailable = errors.New("store unavailable")

@@ -49,7 +49,7 @@ func CheckRoute(s string) error {
 var reserved = map[string]bool{
 	"users": true, "domains": true, "password": true, "setup": true, "openapi": true,
 	"clients": true, "channels": true, "explain": true, "sessions": true, "audit": true, "auth": true,
-	"claim": true,
+	"claim": true, "settings": true,
 }
 
 // canonicalRoute lowers a route that is a UUID, so that it cannot differ from an

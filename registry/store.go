@@ -34,6 +34,7 @@ type Reader interface {
 	HealthReader
 	ClaimReader
 	ImportReader
+	SettingReader
 }
 
 // A Tx is one transaction.
@@ -52,6 +53,7 @@ type Tx interface {
 	AuthorityWriter
 	ClaimWriter
 	ImportWriter
+	SettingWriter
 	Purger
 
 	// Lock waits until this transaction alone holds the named lock, on every
@@ -317,6 +319,23 @@ type ImportWriter interface {
 	PutForeignList(ctx context.Context, l ForeignList) error
 	// TouchForeignList writes FetchedAt.
 	TouchForeignList(ctx context.Context, authority AuthorityID, at time.Time) error
+}
+
+// A SettingReader reads the settings that were changed while the server runs.
+type SettingReader interface {
+	Settings(ctx context.Context) (Settings, error)
+}
+
+// A SettingWriter changes them.
+type SettingWriter interface {
+	// LockSettings keeps every other writer of settings waiting until the
+	// transaction ends.
+	LockSettings(ctx context.Context) error
+	PutSetting(ctx context.Context, s Setting) error
+	// DeleteSetting removes a setting that may not be there.
+	DeleteSetting(ctx context.Context, name string) error
+	// PutSettingsRevision writes all but the Items.
+	PutSettingsRevision(ctx context.Context, s Settings) error
 }
 
 // A Purger removes what has had its time.

@@ -249,6 +249,7 @@ func openSite(t testing.TB, url string) *site {
 	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s, Audit: db, AppKey: "app-key-of-the-test",
 		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
 	s.api.Imports = certs.Imports{Own: func() []*x509.Certificate { return nil }, Now: time.Now}
+	s.api.SignIn = knobs{r}
 	s.api.Factors = newFactors(t, db, party.ID)
 	users.Factors = s.api.Factors
 	s.api.Claims = authn.NewClaims(authn.ClaimsConfig{Claimer: r, Limits: authn.Limits{SourcePerSecond: 0.1, SourceBurst: 10}})

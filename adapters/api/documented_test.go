@@ -146,6 +146,8 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 			if op.id == "updateUserRole" {
 				r.body = object{"role": "viewer"}
 			}
+		case "changeAuthentication":
+			r.body.(object)["revision"] = 7
 		case "updateUserUsername":
 			r.body = object{"username": "ADMIN"}
 		case "updateUserEmail":

@@ -88,6 +88,11 @@ func (s *site) good() map[string]func() request {
 			return request{"/audit/" + string(s.audited("sign-in").ID), s.owner, nil}
 		},
 		"viewConfig": as("/config", nil),
+
+		"viewAuthentication":   as("/settings/authentication", nil),
+		"changeAuthentication": as("/settings/authentication", m{"revision": 0, "changes": m{"auth-jwt-title": "Acme", "auth-jwt-issuer": nil}}),
+		"testAuthentication":   as("/settings/authentication/test", m{"way": "jwt", "changes": m{"auth-jwt-title": "Acme"}}),
+
 		"issueToken": func() request {
 			w := s.do("POST", "/users", "", m{"email": "carl@example.com", "credentials": m{"username": "carl", "secret": goodPassword}})
 			if w.Code != 201 {

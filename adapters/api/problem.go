@@ -136,6 +136,8 @@ func problemOf(method string, err error) problem {
 		}
 	case errors.Is(err, registry.ErrFrozen):
 		p.message = registry.ErrFrozen.Error()
+	case errors.Is(err, registry.ErrStale):
+		p.message = "Somebody else changed this meanwhile. Look at it again, then change it."
 	case errors.Is(err, registry.ErrLastOwner):
 		p.message = registry.ErrLastOwner.Error()
 	case errors.As(err, &refused) && refused.Reason == registry.ReasonSetUpToken:

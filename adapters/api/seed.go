@@ -32,7 +32,7 @@ func (s *Server) application(r *http.Request, needed bool) error {
 // viewConfig is what a sign-in page needs to know before anybody signs in.
 func (s *Server) viewConfig(context.Context, *call) (answer, error) {
 	body := Config{APIKey: s.AppKey, SelfRegister: s.SelfRegister, Mail: s.Users.Mail != nil, Providers: []ConfigProvider{}}
-	for _, p := range s.Users.Providers {
+	for _, p := range s.Users.Providers() {
 		kind := "password"
 		switch {
 		case p.Redirect != nil:

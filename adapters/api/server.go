@@ -84,6 +84,7 @@ type Server struct {
 	SetUp    SetUpper
 	Audit    AuditTrail      // nil: nothing is written
 	Factors  *factor.Factors // the same that Users asks
+	SignIn   SignInSettings
 	Log      *slog.Logger
 	NewID    func() string // ids of requests
 
@@ -118,7 +119,7 @@ func (s *Server) Handler() http.Handler {
 	return http.StripPrefix("/api", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mux := domains
 		switch first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); first {
-		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions", "claim":
+		case "users", "domains", "password", "setup", "openapi.yaml", "audit", "config", "sessions", "claim", "settings":
 			mux = platform
 		}
 		if _, pattern := mux.Handler(r); pattern == "" {

@@ -47,6 +47,8 @@ var words = map[string]string{
 	"POST /{domain}/authorities/{authority}/principals":               "principal.bind",
 	"DELETE /{domain}/authorities/{authority}/principals/{principal}": "principal.unbind",
 
+	"POST /settings/authentication/test": "settings.test",
+
 	"POST /users/factors/totp":     "factor.totp.begin",
 	"POST /users/factors/passkeys": "factor.passkey.begin",
 }

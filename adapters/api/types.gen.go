@@ -951,6 +951,102 @@ type AuditPage struct {
 	Total  int          `json:"total"`
 }
 
+// AuthenticationChange defines model for AuthenticationChange.
+type AuthenticationChange struct {
+	// Changes Values by the name of the setting; null returns to what the server starts with.
+	Changes AuthenticationChanges `json:"changes"`
+
+	// Confirm The own user name, when the change takes away the last way in of who makes it.
+	Confirm string `json:"confirm,omitempty"`
+
+	// Revision That of the settings that the change was made from.
+	Revision int64 `json:"revision"`
+}
+
+// AuthenticationChanges Values by the name of the setting; null returns to what the server starts with.
+type AuthenticationChanges map[string]*string
+
+// AuthenticationSetting defines model for AuthenticationSetting.
+type AuthenticationSetting struct {
+	// Choices Of a choice
+	Choices []string `json:"choices,omitempty"`
+	Default string   `json:"default,omitempty"`
+
+	// Kind text, secret, switch (true or false), list (words divided by commas), choice, or roles (JSON that gives groups a role).
+	Kind string `json:"kind"`
+
+	// Locked Why it cannot be changed here.
+	Locked string `json:"locked,omitempty"`
+	Name   string `json:"name"`
+
+	// Set Whether there is a value.
+	Set bool `json:"set"`
+
+	// Source environment, stored or default
+	Source string `json:"source"`
+
+	// Usage What it means.
+	Usage string `json:"usage"`
+
+	// Value What counts now; never of a secret.
+	Value string `json:"value,omitempty"`
+
+	// Wrong Why its stored value cannot be used.
+	Wrong string `json:"wrong,omitempty"`
+}
+
+// AuthenticationSettings defines model for AuthenticationSettings.
+type AuthenticationSettings struct {
+	// ChangedAt absent: never.
+	ChangedAt *time.Time `json:"changed_at,omitempty"`
+
+	// ChangedBy Id of who changed them last.
+	ChangedBy string `json:"changed_by,omitempty"`
+
+	// Revision How often the settings were changed. A change names the revision that it was made from.
+	Revision int64               `json:"revision"`
+	Ways     []AuthenticationWay `json:"ways"`
+}
+
+// AuthenticationStep defines model for AuthenticationStep.
+type AuthenticationStep struct {
+	Ok   bool   `json:"ok"`
+	Says string `json:"says"`
+}
+
+// AuthenticationTest defines model for AuthenticationTest.
+type AuthenticationTest struct {
+	// Changes Values by the name of the setting; null returns to what the server starts with.
+	Changes AuthenticationChanges `json:"changes,omitempty"`
+
+	// Way Key of a way to sign in.
+	Way string `json:"way"`
+}
+
+// AuthenticationTested defines model for AuthenticationTested.
+type AuthenticationTested struct {
+	Ok    bool                 `json:"ok"`
+	Steps []AuthenticationStep `json:"steps"`
+}
+
+// AuthenticationWay defines model for AuthenticationWay.
+type AuthenticationWay struct {
+	Key string `json:"key"`
+
+	// Kind password, redirect or header
+	Kind string `json:"kind"`
+
+	// On Whether people can sign in by it now.
+	On       bool                    `json:"on"`
+	Settings []AuthenticationSetting `json:"settings"`
+
+	// Title On its button.
+	Title string `json:"title,omitempty"`
+
+	// Wrong Why it is left out though it is configured.
+	Wrong string `json:"wrong,omitempty"`
+}
+
 // Authority defines model for Authority.
 type Authority struct {
 	// Arrival What becomes of a name that is heard for the first time; with the source name only.
@@ -2568,6 +2664,12 @@ type RequestPasswordResetJSONRequestBody = ResetRequest
 
 // CreateSeedSessionJSONRequestBody defines body for CreateSeedSession for application/json ContentType.
 type CreateSeedSessionJSONRequestBody = SeedSignIn
+
+// ChangeAuthenticationJSONRequestBody defines body for ChangeAuthentication for application/json ContentType.
+type ChangeAuthenticationJSONRequestBody = AuthenticationChange
+
+// TestAuthenticationJSONRequestBody defines body for TestAuthentication for application/json ContentType.
+type TestAuthenticationJSONRequestBody = AuthenticationTest
 
 // SetUpJSONRequestBody defines body for SetUp for application/json ContentType.
 type SetUpJSONRequestBody = SetUp

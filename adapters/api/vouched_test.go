@@ -25,8 +25,8 @@ func (proxied) FromRequest(r *http.Request) (authn.Assertion, bool, error) {
 func TestVouched(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.api.Users.Providers = append(s.api.Users.Providers, authn.Provider{Key: "header", Request: proxied{},
-		Rules: authn.Rules{Provision: true, RoleMap: map[string]registry.Role{"administrator": registry.Admin}}})
+	s.api.Users.SetProviders(append(s.api.Users.Providers(), authn.Provider{Key: "header", Request: proxied{},
+		Rules: authn.Rules{Provision: true, RoleMap: map[string]registry.Role{"administrator": registry.Admin}}})...)
 	as := func(name string, groups ...string) func(*http.Request) {
 		return func(r *http.Request) {
 			r.Header.Set("Remote-User", name)

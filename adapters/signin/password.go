@@ -32,7 +32,7 @@ func (s *Server) signInView(v *visit, problem string) map[string]any {
 	type button struct{ Title, Href string }
 	var buttons []button
 	typed := false
-	for _, p := range s.Users.Providers {
+	for _, p := range s.Users.Providers() {
 		switch {
 		case p.Redirect != nil:
 			title := p.Title

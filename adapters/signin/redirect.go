@@ -188,7 +188,7 @@ func (s *Server) labLogin(v *visit) error {
 func (s *Server) labCallback(v *visit) error { return s.completeAt(v, lab) }
 
 func (s *Server) provider(key string) (authn.Provider, bool) {
-	for _, p := range s.Users.Providers {
+	for _, p := range s.Users.Providers() {
 		if p.Key == key {
 			return p, true
 		}

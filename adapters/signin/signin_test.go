@@ -295,7 +295,7 @@ func TestGoOn(t *testing.T) {
 	if again := s.send(s.browser(), "POST", "/auth/sso", form); again.status != 401 {
 		t.Errorf("C41: a second time: got %d", again.status)
 	}
-	s.door.Users.Providers[1].Unsolicited = nil
+	s.door.Users.Providers()[1].Unsolicited = nil
 	form.Set("jwt", s.assertion(jwt.MapClaims{"email": "rene@example.com"}))
 	if out := s.send(s.browser(), "POST", "/auth/sso", form); out.status != 401 {
 		t.Errorf("where nobody may begin elsewhere: got %d", out.status)
@@ -313,7 +313,7 @@ func TestGoOn(t *testing.T) {
 func TestPostedAnswer(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.door.Users.Providers[1].Unsolicited = nil
+	s.door.Users.Providers()[1].Unsolicited = nil
 	b := s.browser()
 	begun := s.send(b, "GET", "/auth/sso?return_to=/q", nil)
 	u, err := url.Parse(begun.next)
@@ -401,7 +401,7 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s %s: got %d %s", test.method, test.path, out.status, out.body)
 		}
 	}
-	s.door.Users.Providers = s.door.Users.Providers[:1]
+	s.door.Users.SetProviders(s.door.Users.Providers()[:1]...)
 	if out := s.send(s.browser(), "GET", "/auth/sso", nil); out.status != 400 {
 		t.Errorf("B6: not enabled: got %d", out.status)
 	}

@@ -25,9 +25,20 @@ const (
 // takes some 150 KB.
 const maxAnswer = 4 << 20 // bytes
 
-// open waits for a slot, connects and binds as the service account. close ends
-// all of it.
+// open is line, with the service account signed in.
 func (p *Provider) open(ctx context.Context) (c *ldap.Conn, close func(), err error) {
+	if c, close, err = p.line(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := p.bindService(c); err != nil {
+		close()
+		return nil, nil, err
+	}
+	return c, close, nil
+}
+
+// line waits for a slot and connects. close ends both.
+func (p *Provider) line(ctx context.Context) (c *ldap.Conn, close func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	select {
 	case p.slots <- struct{}{}:
@@ -41,12 +52,7 @@ func (p *Provider) open(ctx context.Context) (c *ldap.Conn, close func(), err er
 		release()
 		return nil, nil, err
 	}
-	close = func() { hangUp(); release() }
-	if err := p.bindService(c); err != nil {
-		close()
-		return nil, nil, err
-	}
-	return c, close, nil
+	return c, func() { hangUp(); release() }, nil
 }
 
 // connect speaks to the directory over a connection that fails by itself when
@@ -68,7 +74,7 @@ func (p *Provider) connect(ctx context.Context) (*ldap.Conn, func(), error) {
 	if p.mode == modeLDAPS {
 		wire = tls.Client(wire, p.tls)
 		if err := wire.(*tls.Conn).HandshakeContext(ctx); err != nil {
-			return nil, nil, errors.Join(unavailable("TLS: %w", err), raw.Close())
+			return nil, nil, errors.Join(unavailable("%w: %w", errTLS, err), raw.Close())
 		}
 	}
 	c := ldap.NewConn(wire, p.mode == modeLDAPS)
@@ -84,7 +90,7 @@ func (p *Provider) connect(ctx context.Context) (*ldap.Conn, func(), error) {
 	if p.mode == modeStartTLS {
 		if err := c.StartTLS(p.tls); err != nil {
 			hangUp()
-			return nil, nil, unavailable("StartTLS: %w", brief(err))
+			return nil, nil, unavailable("Start%w: %w", errTLS, brief(err))
 		}
 	}
 	return c, hangUp, nil

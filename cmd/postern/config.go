@@ -68,11 +68,14 @@ type Config struct {
 	Mail mailSettings
 
 	LogLevel, LogFormat string
+
+	set *pflag.FlagSet // that flags bound; it knows what was given, and how
 }
 
 // flags binds c to a flag set and fills in the defaults.
 func (c *Config) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	c.set = f
 	f.SortFlags = false
 	f.StringVar(&c.DataDir, "data-dir", "./data", "`directory` of SQLite, JetStream, keys and certificates; made when missing")
 	f.StringVar(&c.DatabaseURL, "database-url", "", "postgres://… for PostgreSQL; empty: SQLite in the data directory")
@@ -181,8 +184,23 @@ func applyEnv(f *pflag.FlagSet, environ []string) error {
 		if err := f.Set(flag, g.value); err != nil {
 			problems = append(problems, fmt.Errorf("%s: %q will not do: %w", g.name, shown(flag, g.value), errors.Unwrap(err)))
 		}
+		f.Lookup(flag).Annotations = map[string][]string{byVariable: {g.name}}
 	}
 	return errors.Join(problems...)
+}
+
+// byVariable is the annotation of a flag that names the variable which set it.
+const byVariable = "variable"
+
+// givenBy says what set a flag when the server started; "" for nothing.
+func givenBy(f *pflag.Flag) string {
+	switch names := f.Annotations[byVariable]; {
+	case len(names) > 0:
+		return names[0] + " in the environment"
+	case f.Changed || f.Value.String() != f.DefValue:
+		return "--" + f.Name + " of the command line"
+	}
+	return ""
 }
 
 // secretFlags are never shown.

@@ -203,7 +203,7 @@ func (h *house) api(c *Config) (manage, oauth http.Handler) {
 	h.metrics.MustRegister(requests)
 	s := &api.Server{
 		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Traffic: h.nodes, Explain: h.gateway,
-		Certs: h.ca, Imports: h.imports, Claims: h.claims, SetUp: h.setUp, Factors: h.factors, Audit: h.store, AppKey: h.appKey,
+		Certs: h.ca, Imports: h.imports, Claims: h.claims, SetUp: h.setUp, Factors: h.factors, SignIn: h.signIn, Audit: h.store, AppKey: h.appKey,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
 		Cookie: h.cookies(c).Access(), ClientIP: h.clientIP, Open: !c.People.Required,
 		Observe: func(route string, status int, took time.Duration) {

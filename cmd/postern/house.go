@@ -44,6 +44,7 @@ type house struct {
 	devices  *authn.Devices
 	claims   *authn.Claims
 	users    *authn.Users
+	signIn   *signIn
 	factors  *factor.Factors
 	people   *authz.People
 	gateway  *adapters.Gateway
@@ -136,10 +137,10 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err != nil {
 		return h, err
 	}
-	providers, err := h.providers(c)
-	if err != nil {
+	if h.signIn, err = newSignIn(ctx, h, c, key); err != nil {
 		return h, err
 	}
+	providers := h.signIn.now.Load().providers
 	if h.factors, err = c.factors(h.store, key); err != nil {
 		return h, err
 	}
@@ -171,10 +172,13 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	if err := errors.Join(h.notices.listen(ctx), h.nodes.Join()); err != nil {
 		return h, err
 	}
+	if err := h.signIn.reload(ctx); err != nil { // what changed before we listened
+		return h, err
+	}
 	if err := h.firstOwner(ctx, c); err != nil {
 		return h, err
 	}
-	return h, h.ownersGetIn(ctx, providers)
+	return h, h.signIn.ownersGetIn(ctx)
 }
 
 func databaseURL(c *Config) string {

@@ -97,6 +97,7 @@ func (n *notices) apply(ctx context.Context, changes []registry.Change) {
 	for _, c := range changes {
 		n.house.users.Changed(c)
 		n.certificate(ctx, c)
+		n.settings(ctx, c)
 	}
 	n.house.gateway.Changed(ctx, changes)
 }
@@ -118,6 +119,19 @@ func (n *notices) certificate(ctx context.Context, c registry.Change) {
 	}
 	if err != nil {
 		n.house.log.Warn("what changed could not be read; trying again", "err", err)
+		n.lost()
+	}
+}
+
+// settings takes the notice of settings of signing in.
+func (n *notices) settings(ctx context.Context, c registry.Change) {
+	if !c.Settings {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	if err := n.house.signIn.reload(ctx); err != nil {
+		n.house.log.Error("the changed settings of signing in could not be read; trying again", "err", err)
 		n.lost()
 	}
 }
@@ -188,10 +202,10 @@ func (n *notices) catchUp(ctx context.Context) {
 	}
 }
 
-// learn reads our authorities, and all that is revoked, again. While the
-// database is away what was known stays.
+// learn reads our authorities, all that is revoked, and the settings of signing
+// in again. While the database is away what was known stays.
 func (n *notices) learn(ctx context.Context) {
-	if err := errors.Join(n.authorities(ctx), n.house.trust.Load(ctx), n.house.trust.LoadImported(ctx, n.house.store)); err != nil && ctx.Err() == nil {
-		n.house.log.Warn("what is revoked could not be read; next try in a minute", "err", err)
+	if err := errors.Join(n.authorities(ctx), n.house.trust.Load(ctx), n.house.trust.LoadImported(ctx, n.house.store), n.house.signIn.reload(ctx)); err != nil && ctx.Err() == nil {
+		n.house.log.Warn("what is revoked, or how people sign in, could not be read; next try in a minute", "err", err)
 	}
 }

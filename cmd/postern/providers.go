@@ -22,45 +22,42 @@ import (
 	"github.com/postern-io/postern/registry"
 )
 
-// providers are the ways in that are configured, passwords first. None of them
-// is asked yet: a directory that is down does not hold up the start.
-func (h *house) providers(c *Config) ([]authn.Provider, error) {
-	var all []authn.Provider
-	var problems []error
-	add := func(p authn.Provider, err error) {
-		if err != nil {
-			problems = append(problems, err)
-			return
-		}
-		all = append(all, p)
-	}
-	for _, name := range c.People.Providers {
-		switch {
-		case name == ldap.Name:
-			add(c.People.LDAP.provider())
-		case c.People.LocalEnabled:
-			add(authn.Provider{Key: registry.LocalProvider, Title: "Password"}, nil)
-		}
-	}
-	for _, o := range []*oidcSettings{&c.People.Google, &c.People.OIDC, &c.People.Lab} {
-		if o.ClientID != "" {
-			add(o.provider(c.publicURL()))
-		}
-	}
-	if c.People.JWT.Enabled {
-		add(c.People.JWT.provider(c.publicURL(), h.store))
-	}
-	if c.People.Header.Enabled {
-		p, err := c.People.Header.provider()
-		if err == nil {
-			h.clientIP = p.Request.(*header.Provider).ClientIP
-		}
-		add(p, err)
-	}
-	if len(problems) > 0 {
-		return nil, &usageError{errors.Join(problems...)}
-	}
-	return all, nil
+// A way is one way to sign in, as the settings make it.
+type way struct {
+	key, kind string
+	prefix    string // of its settings
+	settings  func(*people) any
+	on        func(*people) bool
+	// provider makes it, without asking anybody: a directory that is down does
+	// not hold up the start.
+	provider func(p *people, base string, seen sso.Seen) (authn.Provider, error)
+}
+
+// ways are all that there can be.
+var ways = []way{
+	{registry.LocalProvider, "password", "auth-local", func(p *people) any { return p.LocalEnabled },
+		func(p *people) bool { return p.LocalEnabled && slices.Contains(p.Providers, registry.LocalProvider) },
+		func(*people, string, sso.Seen) (authn.Provider, error) {
+			return authn.Provider{Key: registry.LocalProvider, Title: "Password"}, nil
+		}},
+	{ldap.Name, "password", "auth-ldap", func(p *people) any { return p.LDAP },
+		func(p *people) bool { return slices.Contains(p.Providers, ldap.Name) },
+		func(p *people, _ string, _ sso.Seen) (authn.Provider, error) { return p.LDAP.provider() }},
+	{"google", "redirect", "auth-google", func(p *people) any { return p.Google },
+		func(p *people) bool { return p.Google.ClientID != "" },
+		func(p *people, base string, _ sso.Seen) (authn.Provider, error) { return p.Google.provider(base) }},
+	{"oidc", "redirect", "auth-oidc", func(p *people) any { return p.OIDC },
+		func(p *people) bool { return p.OIDC.ClientID != "" },
+		func(p *people, base string, _ sso.Seen) (authn.Provider, error) { return p.OIDC.provider(base) }},
+	{"lab", "redirect", "auth-lab", func(p *people) any { return p.Lab },
+		func(p *people) bool { return p.Lab.ClientID != "" },
+		func(p *people, base string, _ sso.Seen) (authn.Provider, error) { return p.Lab.provider(base) }},
+	{sso.Key, "redirect", "auth-jwt", func(p *people) any { return p.JWT },
+		func(p *people) bool { return p.JWT.Enabled },
+		func(p *people, base string, seen sso.Seen) (authn.Provider, error) { return p.JWT.provider(base, seen) }},
+	{header.Key, "header", "auth-header", func(p *people) any { return p.Header },
+		func(p *people) bool { return p.Header.Enabled },
+		func(p *people, _ string, _ sso.Seen) (authn.Provider, error) { return p.Header.provider() }},
 }
 
 func (l *ldapSettings) provider() (authn.Provider, error) {
@@ -176,9 +173,12 @@ func webClient(caFile, flag string) (*http.Client, error) {
 	return &http.Client{Transport: transport}, nil
 }
 
-// ownersGetIn refuses a start after which no owner could sign in: passwords are
+// errNoOwner is what ownersGetIn says.
+var errNoOwner = errors.New("no owner could sign in: passwords kept here are off, and no owner is linked to another provider that is on")
+
+// ownersGetIn refuses what would leave no owner a way to sign in: passwords are
 // switched off and nobody else vouches for one.
-func (h *house) ownersGetIn(ctx context.Context, providers []authn.Provider) error {
+func ownersGetIn(ctx context.Context, who registry.WayReader, providers []authn.Provider) error {
 	keys := map[string]bool{}
 	for _, p := range providers {
 		keys[p.Key] = true
@@ -191,12 +191,12 @@ func (h *house) ownersGetIn(ctx context.Context, providers []authn.Provider) err
 	if keys[registry.LocalProvider] {
 		return nil
 	}
-	owners, err := h.registry.Users(ctx, registry.Query{MinRole: registry.Owner, Status: registry.Enabled, Limit: registry.MaxPage, Order: registry.ByCreated})
+	owners, err := who.Users(ctx, registry.Query{MinRole: registry.Owner, Status: registry.Enabled, Limit: registry.MaxPage, Order: registry.ByCreated})
 	if err != nil {
 		return err
 	}
 	for _, u := range owners.Items {
-		links, err := h.registry.Identities(ctx, u.ID)
+		links, err := who.Identities(ctx, u.ID)
 		if err != nil {
 			return err
 		}
@@ -204,9 +204,7 @@ func (h *house) ownersGetIn(ctx context.Context, providers []authn.Provider) err
 			return nil
 		}
 	}
-	return &usageError{fmt.Errorf("no owner could sign in: passwords kept here are off (%s, %s), and no owner is linked to another provider; "+
-		"link one first, map a group to owner (…_ROLE_MAP with …_ALLOW_OWNER_MAPPING), name one with %s, or leave passwords on",
-		envName("auth-local-enabled"), envName("auth-providers"), envName("auth-ldap-owner"))}
+	return errNoOwner
 }
 
 func webURL(text string) bool {

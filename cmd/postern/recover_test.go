@@ -87,7 +87,7 @@ func TestRecoverOwner(t *testing.T) {
 		if _, err := house.registry.UpdateUser(ctx, "", ann.ID, func(u *registry.User) error { u.Status = registry.Disabled; return nil }); err != nil {
 			t.Error(err)
 		}
-		house.users.Providers = []authn.Provider{}
+		house.users.SetProviders([]authn.Provider{}...)
 
 		if code, _, text := h.postern("", "recover-owner"); code != exitUsage || !strings.Contains(text, "ann, zoe") && !strings.Contains(text, "zoe, ann") {
 			t.Errorf("several owners: got %d %s, want their names", code, text)
@@ -109,7 +109,7 @@ func TestRecoverOwner(t *testing.T) {
 		if code, _, _ := h.postern(key, "login", "--recovery-key-file", "-"); code != exitRefused {
 			t.Errorf("the key a second time: got %d, want %d", code, exitRefused)
 		}
-		house.users.Providers = []authn.Provider{{Key: registry.LocalProvider}}
+		house.users.SetProviders([]authn.Provider{{Key: registry.LocalProvider}}...)
 		if code, _, text := h.postern("", "login", "ann", "--password-file", h.file("new", "three tall birches by the canal")); code != 0 {
 			t.Errorf("login with the new password: got %d %s", code, text)
 		}
