@@ -53,7 +53,7 @@ func (s *site) browse(t *testing.T, name string, env ...string) {
 func TestPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, story := range []string{"channels", "devices"} {
+	for _, story := range []string{"channels", "devices", "live", "matrix", "members"} {
 		t.Run(story, func(t *testing.T) { s.browse(t, story) })
 	}
 }
