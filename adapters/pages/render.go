@@ -145,6 +145,7 @@ var notices = map[string]string{
 	"frozen": "Frozen.", "connected": "Connected.", "disconnected": "Disconnected.",
 	"invited": "An invitation is on its way.", "ended": "Signed out there.", "revoked": "Revoked.", "removed": "Removed.",
 	"reset": "The second factors are gone; the next sign-in needs the password alone.", "unlinked": "Unlinked.",
+	"added": "Added.",
 }
 
 // again shows a form once more with what is wrong, when that can be mended

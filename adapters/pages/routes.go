@@ -25,6 +25,11 @@ var routes = []route{
 	{"POST /domains/{domain}/channels/{channel}/publish", onChannel(publishMessage), false},
 	{"GET /domains/{domain}/connections", showMatrix, false},
 	{"POST /domains/{domain}/connections", changeMatrix, false},
+	{"GET /domains/{domain}/members", listMembers, false},
+	{"POST /domains/{domain}/members", addMember, false},
+	{"POST /domains/{domain}/members/{user}/{act}", changeMember, false},
+	{"GET /domains/{domain}/settings", showDomain, false},
+	{"POST /domains/{domain}/settings/{act}", changeDomain, false},
 
 	{"GET /settings", settings, false},
 	{"GET /settings/workspace/users", listPeople, false},

@@ -204,7 +204,7 @@ document.addEventListener("DOMContentLoaded", () => {
         }
         if (!r.ok && r.status < 500) {
           const problem = await r.json();
-          end = { reason: "", message: problem.message };
+          end = { reason: r.status === 401 ? "token_invalid" : "", message: problem.message };
         } else if (r.ok) {
           tries = 0;
           refreshed = false;
