@@ -4,13 +4,17 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postern-io/postern/adapters"
 	"github.com/postern-io/postern/authn"
@@ -422,3 +426,66 @@ func TestMatrixTellsTheNamedAlone(t *testing.T) {
 		t.Errorf("too many: got %d", w.Code)
 	}
 }
+
+// A deaf takes the answer's head and then nothing more, until its deadline.
+type deaf struct {
+	*httptest.ResponseRecorder
+	writes   int
+	deadline time.Time
+}
+
+func (d *deaf) SetWriteDeadline(t time.Time) error { d.deadline = t; return nil }
+
+func (d *deaf) Write(p []byte) (int, error) {
+	if d.writes++; d.writes == 1 {
+		return len(p), nil
+	}
+	if d.deadline.IsZero() {
+		select {} // for good
+	}
+	time.Sleep(time.Until(d.deadline))
+	return 0, os.ErrDeadlineExceeded
+}
+
+// TestWhoTakesNothingIsLeft: a reader that does not read costs a bounded time,
+// and its listener is given back.
+func TestWhoTakesNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.talk.keep = true
+	w := &deaf{ResponseRecorder: httptest.NewRecorder()}
+	ended := make(chan struct{})
+	began := make(chan struct{})
+	go func() {
+		defer close(ended)
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/api"+s.messages(), nil)
+		r.Header.Set("Authorization", "Bearer "+s.viewer)
+		s.handler.ServeHTTP(&announcing{deaf: w, began: began}, r)
+	}()
+	<-began
+	for i := range 300 {
+		if w := s.say("", fmt.Sprint(i)); w.Code != 200 {
+			t.Fatalf("a deaf listener holds up the bus: %d %s", w.Code, w.Body)
+		}
+	}
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it goes on")
+	}
+	families := prometheus.NewRegistry()
+	s.talk.persons.Measure(families)
+	all, err := families.Gather()
+	if err != nil || len(all) != 2 || all[1].Metric[0].Gauge.GetValue() != 0 {
+		t.Errorf("got %v, %v, want no listeners", all, err)
+	}
+}
+
+// announcing tells when the head is out.
+type announcing struct {
+	*deaf
+	once  sync.Once
+	began chan struct{}
+}
+
+func (a *announcing) Flush() { a.once.Do(func() { close(a.began) }) }
