@@ -63,7 +63,10 @@ func (s writes) RemoveRights(ctx context.Context, c registry.Connection) error {
 // ConnectionsBetween implements registry.ConnectionReader.
 func (s reads) ConnectionsBetween(ctx context.Context, domain registry.DomainID, devices []registry.DeviceID, channels []registry.ChannelID) ([]registry.Connection, error) {
 	f := filter{}
-	f.add("domain = ?", string(domain))
+	// An expression, so that SQLite, which does not know how many there are,
+	// does not go through all of the domain: 3 s of them instead of 2 ms with
+	// 1.2 million connections.
+	f.add("domain || '' = ?", string(domain))
 	f.add("device IN (?"+strings.Repeat(", ?", len(devices)-1)+")", anys(devices)...)
 	f.add("channel IN (?"+strings.Repeat(", ?", len(channels)-1)+")", anys(channels)...)
 	return collect(ctx, s.db, scanConnection, "SELECT domain, device, channel, rights FROM connections"+f.where()+" ORDER BY channel, device", f.args...)
