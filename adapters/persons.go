@@ -10,14 +10,16 @@ import (
 	"github.com/postern-io/postern/messaging"
 )
 
-// Persons lets people speak on channels, with the access token of their sign-in
-// in place of a device's credential. It is safe for concurrent use.
+// Persons lets people speak and listen on channels, with their sign-in in place
+// of a device's credential. It is safe for concurrent use.
 type Persons struct {
 	Users    *authn.Users
 	People   *authz.People
 	Channels *authz.Channels
 	Bus      *messaging.Bus
 	Now      func() time.Time
+
+	listeners listeners
 }
 
 // PublishAs publishes m to topic for the person who holds the access token or
@@ -33,6 +35,11 @@ func (p *Persons) PublishAs(ctx context.Context, token, ip, topic string, m *mes
 	if person.Only != "" { // something else comes first
 		return 0, &authz.DeniedError{Reason: person.Only}
 	}
+	return p.Speak(ctx, person, topic, m)
+}
+
+// Speak is PublishAs for somebody whom the caller has recognised.
+func (p *Persons) Speak(ctx context.Context, person authn.Person, topic string, m *messaging.Message) (seq uint64, err error) {
 	t, err := messaging.ParseTopic(topic)
 	if err != nil {
 		return 0, err

@@ -280,7 +280,7 @@ func (u *Users) program(ctx context.Context, in *keyHolder, from Client) (Person
 	u.touchKey(ctx, in, now)
 	user.Ceiling = k.Role
 	user.Role = user.AtMost(user.Role)
-	p := Person{User: user, Key: k.ID, Session: registry.UserSession{
+	p := Person{User: user, Key: k.ID, Ends: k.Expires, Session: registry.UserSession{
 		User: user.ID, Provider: APIKeyProvider, Kind: cmp.Or(from.Kind, "api"), IP: from.IP, UserAgent: from.UserAgent,
 		CreatedAt: k.CreatedAt, LastSeen: now, Expires: k.Expires,
 	}}

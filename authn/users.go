@@ -172,6 +172,8 @@ type Person struct {
 	Only registry.Reason
 	// Fresh is whether the person proved who they are a short time ago.
 	Fresh bool
+	// Ends is when what was shown ends; zero when it does not say.
+	Ends time.Time
 }
 
 // A Client is where a sign-in comes from.
@@ -231,7 +233,11 @@ func (u *Users) VerifyFrom(ctx context.Context, accessToken string, from Client)
 	if user.Status != registry.Enabled || in.session.User != user.ID || !live(in.session, u.Now()) {
 		return Person{}, token.ErrInvalid
 	}
-	return u.person(*user, in.session), nil
+	p := u.person(*user, in.session)
+	if p.Ends = claims.Expires; in.session.Expires.Before(p.Ends) {
+		p.Ends = in.session.Expires
+	}
+	return p, nil
 }
 
 // person says what is open to somebody signed in.

@@ -18,6 +18,21 @@ func (r *Registry) Connections(ctx context.Context, q Query) (List[Connection], 
 	return r.Store.Connections(ctx, q)
 }
 
+// Between returns the connections of a domain that are between these devices
+// and these channels, by channel. The number of both multiplied must not pass
+// MaxBulk.
+func (r *Registry) Between(ctx context.Context, domain DomainID, devices []DeviceID, channels []ChannelID) ([]Connection, error) {
+	switch {
+	case len(devices) == 0:
+		return nil, &InvalidError{Field: "client", Reason: "must be given"}
+	case len(channels) == 0:
+		return nil, &InvalidError{Field: "channel", Reason: "must be given"}
+	case len(devices) > MaxPage || len(channels) > MaxPage || len(devices)*len(channels) > MaxBulk:
+		return nil, &InvalidError{Field: "client", Reason: "must be at most 100, as channel, and both together make at most 1000 pairs"}
+	}
+	return r.Store.ConnectionsBetween(ctx, domain, devices, channels)
+}
+
 // Connect gives each device each of the rights on each channel, all or none.
 // Rights that are there stay. Devices and channels must be of the domain;
 // their number multiplied must not pass MaxBulk.

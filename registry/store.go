@@ -136,6 +136,9 @@ type ConnectionReader interface {
 	// no error when they are not connected.
 	Rights(ctx context.Context, device DeviceID, channel ChannelID) (Rights, error)
 	Connections(ctx context.Context, q Query) (List[Connection], error)
+	// ConnectionsBetween returns those of a domain that are between one of these
+	// devices and one of these channels, by channel.
+	ConnectionsBetween(ctx context.Context, domain DomainID, devices []DeviceID, channels []ChannelID) ([]Connection, error)
 }
 
 // A ConnectionWriter changes connections.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/postern-io/postern/registry"
 )
@@ -57,4 +58,24 @@ func (s writes) RemoveRights(ctx context.Context, c registry.Connection) error {
 	}
 	return run(ctx, s.db, "DELETE FROM connections WHERE device = $1 AND channel = $2 AND rights = 0",
 		string(c.Device), string(c.Channel))
+}
+
+// ConnectionsBetween implements registry.ConnectionReader.
+func (s reads) ConnectionsBetween(ctx context.Context, domain registry.DomainID, devices []registry.DeviceID, channels []registry.ChannelID) ([]registry.Connection, error) {
+	f := filter{}
+	// An expression, so that SQLite, which does not know how many there are,
+	// does not go through all of the domain: 3 s of them instead of 2 ms with
+	// 1.2 million connections.
+	f.add("domain || '' = ?", string(domain))
+	f.add("device IN (?"+strings.Repeat(", ?", len(devices)-1)+")", anys(devices)...)
+	f.add("channel IN (?"+strings.Repeat(", ?", len(channels)-1)+")", anys(channels)...)
+	return collect(ctx, s.db, scanConnection, "SELECT domain, device, channel, rights FROM connections"+f.where()+" ORDER BY channel, device", f.args...)
+}
+
+func anys[ID ~string](ids []ID) []any {
+	out := make([]any, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
 }

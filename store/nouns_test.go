@@ -191,6 +191,55 @@ func TestConnectAndDisconnect(t *testing.T) {
 	})
 }
 
+// TestConnectionsBetween answers a page of the matrix: of the named alone, and
+// of the domain.
+func TestConnectionsBetween(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx, r := t.Context(), newRegistry(t, s)
+		d := must[registry.Domain](t)(r.CreateDomain(ctx, "", registry.Domain{Name: "one"}))
+		other := must[registry.Domain](t)(r.CreateDomain(ctx, "", registry.Domain{Name: "two"}))
+		var devices []registry.DeviceID
+		for _, made := range must[[]registry.NewDevice](t)(r.CreateDevices(ctx, "", d.ID, make([]registry.NewDevice, 3))) {
+			devices = append(devices, made.ID)
+		}
+		var channels []registry.ChannelID
+		for _, made := range must[[]registry.Channel](t)(r.CreateChannels(ctx, "", d.ID, make([]registry.Channel, 3))) {
+			channels = append(channels, made.ID)
+		}
+		if err := r.Connect(ctx, d.ID, devices, channels, registry.Publish); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Connect(ctx, d.ID, devices[:1], channels[:1], registry.Subscribe); err != nil {
+			t.Fatal(err)
+		}
+		got := must[[]registry.Connection](t)(r.Between(ctx, d.ID, devices[:2], channels[:1]))
+		if len(got) != 2 {
+			t.Fatalf("got %+v, want two", got)
+		}
+		for _, c := range got {
+			want := registry.Publish
+			if c.Device == devices[0] {
+				want |= registry.Subscribe
+			}
+			if c.Domain != d.ID || c.Channel != channels[0] || c.Rights != want {
+				t.Errorf("got %+v", c)
+			}
+		}
+		if got := must[[]registry.Connection](t)(r.Between(ctx, other.ID, devices, channels)); len(got) != 0 {
+			t.Errorf("of another domain: %+v", got)
+		}
+		for _, wrong := range []struct {
+			devices  int
+			channels int
+		}{{0, 1}, {1, 0}, {101, 1}, {1, 101}, {100, 11}} {
+			_, err := r.Between(ctx, d.ID, make([]registry.DeviceID, wrong.devices), make([]registry.ChannelID, wrong.channels))
+			if !errors.As(err, new(*registry.InvalidError)) {
+				t.Errorf("%+v: got %v", wrong, err)
+			}
+		}
+	})
+}
+
 func TestDeleteCascades(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx, r := t.Context(), newRegistry(t, s)

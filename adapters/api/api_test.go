@@ -41,6 +41,7 @@ type site struct {
 	store   *store.Store
 	log     *bytes.Buffer
 	mail    postbox
+	talk    *talk
 
 	owner, admin, editor, viewer, stranger string // access tokens
 	users                                  map[string]registry.User
@@ -245,9 +246,12 @@ func openSite(t testing.TB, url string) *site {
 		for _, c := range changes {
 			users.Changed(c)
 		}
+		s.talk.changed(changes)
 	}
 	s.api = &Server{Registry: r, Users: users, People: &authz.People{Find: db}, Explain: s, SetUp: s, Audit: db, AppKey: "app-key-of-the-test",
 		Log: log, NewID: uuid.NewString, SelfRegister: true, Cookie: "__Host-at"}
+	s.talk = &talk{site: s, channels: authz.NewChannels(db, 0)}
+	s.api.Messages = s.talk
 	s.api.Imports = certs.Imports{Own: func() []*x509.Certificate { return nil }, Now: time.Now}
 	s.api.SignIn = knobs{r}
 	s.api.Factors = newFactors(t, db, party.ID)

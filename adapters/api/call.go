@@ -23,6 +23,7 @@ type call struct {
 	request *http.Request
 	id      string // of the request
 	from    string // address of the caller
+	route   route
 
 	person authn.Person      // zero for nobody
 	role   registry.Role     // of the person, in the domain when there is one

@@ -114,6 +114,24 @@ func (s *Server) listConnections(ctx context.Context, c *call, of registry.Query
 	return ok(ConnectionPage{Total: list.Total, Offset: q.Offset, Limit: q.Limit, Connections: each(list.Items, connectionOf)})
 }
 
+// listMatrix shows who is connected to what, of the clients and channels named.
+func (s *Server) listMatrix(ctx context.Context, c *call) (answer, error) {
+	v := c.request.URL.Query()
+	devices, err := ids[registry.DeviceID]("client", v["client"])
+	if err != nil {
+		return answer{}, err
+	}
+	channels, err := ids[registry.ChannelID]("channel", v["channel"])
+	if err != nil {
+		return answer{}, err
+	}
+	all, err := s.Registry.Between(ctx, c.domain, devices, channels)
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(ConnectionPage{Total: len(all), Limit: len(all), Connections: each(all, connectionOf)})
+}
+
 func (s *Server) explain(ctx context.Context, c *call) (answer, error) {
 	var in Question
 	if err := c.body(&in); err != nil {

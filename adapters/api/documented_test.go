@@ -78,6 +78,10 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 			r.path = strings.Split(r.path, "?")[0] + "?since=yesterday"
 		case op.id == "endSessions":
 			r.path = "/users/sessions?keep=some"
+		case op.id == "listenChannel":
+			r.path = strings.Replace(r.path, "a/%2B", "%23/a", 1)
+		case op.id == "listMatrix":
+			r.path = strings.Split(r.path, "&")[0]
 		case op.id == "searchUsers":
 			r.path = "/users/search"
 		case op.id == "inviteUser":
@@ -180,6 +184,14 @@ func (s *site) provoke(op operation, status int) *httptest.ResponseRecorder {
 		return send(r)
 
 	case 429:
+		if op.id == "listenChannel" {
+			s.talk.keep = true
+			for range 50 {
+				if w := s.listen(r.path, r.token); w.Code == status {
+					return w
+				}
+			}
+		}
 		if op.id == "explain" {
 			s.api.Explain = limited{}
 			return send(r)

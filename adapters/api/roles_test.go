@@ -212,7 +212,6 @@ func TestActionsAreUsed(t *testing.T) {
 	t.Parallel()
 	used := map[authz.Action]bool{
 		authz.UserRegister: true, authz.UserSessions: true, // asked by handlers
-		authz.Speak: true, authz.Listen: true, // asked by other doors
 	}
 	for _, rt := range routes {
 		used[rt.need] = true

@@ -156,6 +156,9 @@ var routes = []route{
 	{"POST", "/{domain}/channels/{channel}/disable", authz.ChannelState, (*Server).disableChannel, 0},
 	{"DELETE", "/{domain}/channels/{channel}", authz.ChannelDelete, (*Server).deleteChannel, 0},
 	{"GET", "/{domain}/channels/{channel}/connections", authz.ChannelView, (*Server).listChannelConnections, 0},
+	{"GET", "/{domain}/channels/{channel}/messages", authz.Listen, (*Server).listenChannel, 0},
+	{"POST", "/{domain}/channels/{channel}/messages", authz.Speak, (*Server).publishMessage, 0},
+	{"GET", "/{domain}/connections", authz.ClientView, (*Server).listMatrix, 0},
 
 	{"POST", "/{domain}/channels/connect", authz.Connect, (*Server).connect, 0},
 	{"POST", "/{domain}/channels/disconnect", authz.Disconnect, (*Server).disconnect, 0},

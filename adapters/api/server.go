@@ -82,6 +82,7 @@ type Server struct {
 	Claims   *authn.Claims
 	Imports  certs.Imports
 	SetUp    SetUpper
+	Messages Messenger
 	Audit    AuditTrail      // nil: nothing is written
 	Factors  *factor.Factors // the same that Users asks
 	SignIn   SignInSettings
@@ -156,7 +157,7 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 
 		a, err := s.call(ctx, rt, r, id)
 		status := a.status
-		if err == nil {
+		if err == nil && a.stream == nil {
 			err = write(w, a)
 		}
 		if err != nil {
@@ -167,13 +168,16 @@ func (s *Server) serve(rt route) http.HandlerFunc {
 		if s.Observe != nil {
 			s.Observe(rt.method+" "+rt.pattern, status, took)
 		}
+		if err == nil && a.stream != nil {
+			a.stream(r.Context(), w)
+		}
 	}
 }
 
 // call runs a route's checks and its handler. A panic of either is an error
 // like any other that we did not expect.
 func (s *Server) call(ctx context.Context, rt route, r *http.Request, id string) (a answer, err error) {
-	c := &call{request: r, id: id, from: s.from(r)}
+	c := &call{request: r, id: id, from: s.from(r), route: rt}
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
@@ -203,6 +207,8 @@ type answer struct {
 	status   int
 	body     any    // JSON; nil for none
 	location string // of a created noun, below /api
+
+	stream func(context.Context, http.ResponseWriter) // writes all of it, for as long as it goes on
 }
 
 func ok(body any) (answer, error) { return answer{status: http.StatusOK, body: body}, nil }

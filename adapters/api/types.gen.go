@@ -1199,6 +1199,34 @@ type ChannelGrant struct {
 	Types     []string `json:"types"`
 }
 
+// ChannelMessage defines model for ChannelMessage.
+type ChannelMessage struct {
+	ContentType string `json:"content_type,omitempty"`
+
+	// Payload When it is UTF-8.
+	Payload string `json:"payload,omitempty"`
+
+	// PayloadBase64 When it is not.
+	PayloadBase64 string `json:"payload_base64,omitempty"`
+	Protocol      string `json:"protocol"`
+
+	// Publisher Id of the client, or "user:<id>" of a person; empty for a service on NATS.
+	Publisher string `json:"publisher"`
+
+	// Sequence In the stream; absent when it is not stored.
+	Sequence int64 `json:"sequence,omitempty"`
+
+	// Size Bytes of the whole payload.
+	Size     int    `json:"size"`
+	Subtopic string `json:"subtopic"`
+
+	// Time When it came in.
+	Time time.Time `json:"time"`
+
+	// Truncated Of the payload these are the first 64 KiB.
+	Truncated bool `json:"truncated,omitempty"`
+}
+
 // ChannelPage defines model for ChannelPage.
 type ChannelPage struct {
 	Channels []Channel `json:"channels"`
@@ -1754,6 +1782,18 @@ type NewMember struct {
 	UserID string `json:"user_id"`
 }
 
+// NewMessage defines model for NewMessage.
+type NewMessage struct {
+	ContentType string `json:"content_type,omitempty"`
+	Payload     string `json:"payload,omitempty"`
+
+	// PayloadBase64 Instead of payload when it is no text.
+	PayloadBase64 string `json:"payload_base64,omitempty"`
+
+	// Subtopic Levels with slashes between them; absent for the channel itself.
+	Subtopic string `json:"subtopic,omitempty"`
+}
+
 // NewPasskey defines model for NewPasskey.
 type NewPasskey struct {
 	// Name For people to read, 1 to 64 characters.
@@ -1872,6 +1912,15 @@ type PrincipalPage struct {
 type ProofOverride struct {
 	// Reason At most 1000 characters
 	Reason string `json:"reason"`
+}
+
+// Published defines model for Published.
+type Published struct {
+	Sequence int64 `json:"sequence,omitempty"`
+
+	// Stored It is in the stream and has a number; else it is on the bus.
+	Stored bool   `json:"stored"`
+	Topic  string `json:"topic"`
 }
 
 // Question defines model for Question.
@@ -2577,6 +2626,15 @@ type ListChannelConnectionsParams struct {
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListenChannelParams defines parameters for ListenChannel.
+type ListenChannelParams struct {
+	// Subtopic Only of these subtopics; + stands for one level, # for all that follow
+	Subtopic string `form:"subtopic,omitempty" json:"subtopic,omitempty"`
+
+	// Publisher Only of the client with this id
+	Publisher string `form:"publisher,omitempty" json:"publisher,omitempty"`
+}
+
 // ListClaimsParams defines parameters for ListClaims.
 type ListClaimsParams struct {
 	Offset QueryOffset            `form:"offset,omitempty" json:"offset,omitempty"`
@@ -2623,6 +2681,12 @@ type ListClientsParamsStatus string
 type ListClientConnectionsParams struct {
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListMatrixParams defines parameters for ListMatrix.
+type ListMatrixParams struct {
+	Client  []string `form:"client" json:"client"`
+	Channel []string `form:"channel" json:"channel"`
 }
 
 // ViewHealthParams defines parameters for ViewHealth.
@@ -2772,6 +2836,9 @@ type ConnectChannelJSONRequestBody = ConnectChannel
 
 // DisconnectChannelJSONRequestBody defines body for DisconnectChannel for application/json ContentType.
 type DisconnectChannelJSONRequestBody = ConnectChannel
+
+// PublishMessageJSONRequestBody defines body for PublishMessage for application/json ContentType.
+type PublishMessageJSONRequestBody = NewMessage
 
 // UpdateChannelTagsJSONRequestBody defines body for UpdateChannelTags for application/json ContentType.
 type UpdateChannelTagsJSONRequestBody = TagsChange

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"net/url"
 	"strconv"
 )
@@ -14,6 +15,7 @@ type listing struct {
 	Total, Offset int
 	Limit         int
 	Path          string
+	Key           string // of the offset in the address; "": offset
 }
 
 // listing reads which page of a list is asked for, with the filters named.
@@ -51,7 +53,7 @@ func (l listing) at(offset int) string {
 		q[name] = values
 	}
 	if offset > 0 {
-		q.Set("offset", strconv.Itoa(offset))
+		q.Set(cmp.Or(l.Key, "offset"), strconv.Itoa(offset))
 	}
 	if len(q) == 0 {
 		return l.Path

@@ -80,8 +80,8 @@ func (h *house) open(c *Config) ([]door, error) {
 	}
 	// A stop goes down this list: no new work first, the long-lived after.
 	err := errors.Join(
-		add("http", c.HTTPAddr, nil, plain.Serve, closeWeb(plain, publish, sockets)),
-		add("https", c.HTTPSAddr, h.tls, secure.Serve, closeWeb(secure, publish, sockets)),
+		add("http", c.HTTPAddr, nil, plain.Serve, h.closeWeb(plain, publish, sockets)),
+		add("https", c.HTTPSAddr, h.tls, secure.Serve, h.closeWeb(secure, publish, sockets)),
 		add("mqtt", mqttAddr(c), nil, mqttd.Serve, mqttd.Shutdown),
 		add("mqtts", c.MQTTSAddr, h.mqttTLS, mqttd.Serve, mqttd.Shutdown),
 		add("ops", c.OpsAddr, nil, ops.Serve, ops.Shutdown),
@@ -105,8 +105,9 @@ func mqttAddr(c *Config) string {
 }
 
 // closeWeb ends the handlers that outlive a request's answer, then the server.
-func closeWeb(s *http.Server, publish *httpd.Server, sockets *ws.Server) func(context.Context) error {
+func (h *house) closeWeb(s *http.Server, publish *httpd.Server, sockets *ws.Server) func(context.Context) error {
 	return func(ctx context.Context) error {
+		h.persons.Close()
 		return errors.Join(publish.Shutdown(ctx), sockets.Shutdown(ctx), s.Shutdown(ctx))
 	}
 }
@@ -202,7 +203,7 @@ func (h *house) api(c *Config) (manage, oauth http.Handler) {
 	}, []string{"route", "status"})
 	h.metrics.MustRegister(requests)
 	s := &api.Server{
-		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Traffic: h.nodes, Explain: h.gateway,
+		Registry: h.registry, Users: h.users, People: h.people, Live: h.nodes, Traffic: h.nodes, Messages: h.persons, Explain: h.gateway,
 		Certs: h.ca, Imports: h.imports, Claims: h.claims, SetUp: h.setUp, Factors: h.factors, SignIn: h.signIn, Audit: h.store, AppKey: h.appKey,
 		Log: h.log, NewID: uuid.NewString, SelfRegister: c.SelfRegister,
 		Cookie: h.cookies(c).Access(), ClientIP: h.clientIP, Open: !c.People.Required,

@@ -162,6 +162,7 @@ func build(ctx context.Context, c *Config, log *slog.Logger) (h *house, err erro
 	h.claims = authn.NewClaims(authn.ClaimsConfig{Claimer: h.registry, Limits: limits, RequireCertificate: c.Auth == "x509"})
 	channels := authz.NewChannels(h.store, 2*c.CacheSize)
 	h.persons = &adapters.Persons{Users: h.users, People: h.people, Channels: channels, Bus: h.bus, Now: time.Now}
+	h.persons.Measure(h.metrics)
 	h.gateway = &adapters.Gateway{
 		Devices: h.devices, Channels: channels, Bus: h.bus,
 		Log: log, Now: time.Now, MaxSessions: c.MaxSessions,

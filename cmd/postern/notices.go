@@ -100,6 +100,7 @@ func (n *notices) apply(ctx context.Context, changes []registry.Change) {
 		n.settings(ctx, c)
 	}
 	n.house.gateway.Changed(ctx, changes)
+	n.house.persons.Changed(changes)
 }
 
 // certificate takes the notice of a certificate or an authority, before the
@@ -193,6 +194,7 @@ func (n *notices) catchUp(ctx context.Context) {
 			n.learn(ctx)
 			n.house.users.ChangedAll()
 			n.house.gateway.ChangedAll(ctx)
+			n.house.persons.ChangedAll()
 			if n.unsent.CompareAndSwap(true, false) {
 				if err := n.send(ctx, notice{Node: n.node, All: true}); err != nil {
 					n.unsent.Store(true)

@@ -1,5 +1,6 @@
 // Domains and channels, by everybody's role.
 import { story, base } from "./harness.mjs";
+import { execFileSync } from "node:child_process";
 
 await story(async ({ as, fresh, look, check }) => {
   const nobody = await fresh();
@@ -31,7 +32,68 @@ await story(async ({ as, fresh, look, check }) => {
   await owner.goBack();
   await look(owner, "channels");
 
+  // A channel's page.
+  const main = page => page.textContent("main");
+  const press = (page, name) => page.click(`main button:has-text("${name}")`);
+  await owner.goto(base + "/domains/plant/devices");
+  await owner.fill("#f-name", "pump");
+  await press(owner, "Create");
+  await owner.waitForSelector("#secret");
+  const [pump, secret] = [owner.url().split("/").pop(), await owner.inputValue("#secret")];
+  await owner.goto(base + "/domains/plant/channels");
+  await owner.click("table a:has-text('Readings')");
+  await owner.waitForURL(/channels\/[0-9a-f-]{36}$/);
+  const channel = owner.url();
+  check((await main(owner)).includes("No device is connected"), "an unused channel teaches the next step");
+  await owner.fill("#f-device", "no such pump");
+  await press(owner, "Connect");
+  check(await owner.locator("#f-device[aria-invalid=true]").count() === 1, "a device that is not there is told of beside the field");
+  await owner.fill("#f-device", "PUMP");
+  await press(owner, "Connect");
+  await owner.waitForURL("**done=connected");
+  check(await owner.inputValue("select.may") === "both", "the device is connected");
+  await owner.selectOption("select.may", "publish");
+  await press(owner, "Set");
+  await owner.waitForURL("**done=saved");
+  check(await owner.inputValue("select.may") === "publish", "and what it may do is changed");
+  const http = (await owner.inputValue("#http")).replace("SECRET", secret).replace("curl ", "curl -sSk ");
+  check(/^HTTP\/\S+ 202/m.test(execFileSync("/bin/sh", ["-c", http], { encoding: "utf8", timeout: 20000 })), "curl publishes as shown");
+  await look(owner, "channel");
+  await owner.fill("#f-name", "Read & written <b>");
+  await owner.fill("#f-tags", "north, south");
+  await owner.fill("#f-metadata", "[1]");
+  await press(owner, "Save");
+  check(await owner.locator("#f-metadata[aria-invalid=true]").count() === 1 && await owner.inputValue("#f-tags") === "north, south", "what is wrong stands beside the field, and the rest is kept");
+  await owner.fill("#f-metadata", '{"unit": "°C"}');
+  await press(owner, "Save");
+  await owner.waitForURL("**done=saved");
+  check((await owner.textContent("h1")).includes("Read & written <b>"), "a name is text");
+  await press(owner, "Disable");
+  await owner.waitForURL("**done=disabled");
+  check(!/^HTTP\/\S+ 202/m.test(execFileSync("/bin/sh", ["-c", http], { encoding: "utf8", timeout: 20000 })), "nobody publishes to a channel that is disabled");
+  await press(owner, "Enable");
+  await owner.waitForURL("**done=enabled");
+  await owner.selectOption("select.may", "nothing");
+  await press(owner, "Set");
+  await owner.waitForURL("**done=saved");
+  check((await main(owner)).includes("No device is connected"), "a device that may do nothing is not connected");
+  void pump;
+
   const viewer = await as("viewer");
+  await viewer.goto(channel);
+  const disabled = await viewer.locator("main button:disabled").count();
+  check(disabled >= 4 && (await main(viewer)).includes("You need the role editor here"), "a viewer reads why nothing can be changed: " + disabled);
+  await look(viewer, "channel-viewer");
+
+  await owner.click("summary:has-text('Delete this channel')");
+  await owner.fill("#f-confirm", "Readings");
+  await press(owner, "Delete");
+  check(await owner.locator("#f-confirm[aria-invalid=true]").count() === 1, "another name deletes nothing");
+  await owner.fill("#f-confirm", "Read & written <b>");
+  await press(owner, "Delete");
+  await owner.waitForURL("**done=deleted");
+  check((await viewer.goto(channel)).status() === 404, "a channel that is gone has no page");
+
   await viewer.goto(base + "/domains/plant/channels");
   check(await viewer.locator("main button:has-text('Create')").isDisabled(), "a viewer cannot create");
   check((await viewer.textContent("main")).includes("You need the role editor here; you are viewer."), "and reads why");
