@@ -2,6 +2,7 @@
 #
 #   make run     build and run the broker on embedded defaults
 #   make test    every test, with the race detector; installs what they use
+#   make screenshots   the pictures of the README
 #   make check   formatting, vet, staticcheck, tidiness, generated files, known vulnerabilities
 
 SHELL = /bin/sh
@@ -9,7 +10,7 @@ GO = go
 BIN = bin/postern
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all run build test check bench docs generate fuzz tools-test tools-bench clean
+.PHONY: all run build test check bench docs screenshots generate fuzz tools-test tools-bench clean
 
 all: build
 
@@ -74,6 +75,10 @@ bench: tools-bench
 docs: build
 	./$(BIN) config docs > docs/settings.md
 	$(GO) test ./cmd/postern -run TestReadmeSettings -update
+
+# The pictures of the README, with two minutes of traffic in the charts.
+screenshots: tools-test
+	POSTERN_FILM=$(CURDIR)/docs/film.png POSTERN_FILM_STEPS=24 $(GO) test -count=1 -run TestFilm ./test
 
 generate:
 	$(GO) generate ./...

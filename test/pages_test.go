@@ -87,6 +87,8 @@ var notFollowed = map[string]string{
 	"/assets/{name}":                                         "a file",
 	"/domains/{domain}/devices/export":                       "a file",
 	"/domains/{domain}/devices/{device}/certs/{certificate}": "a file",
+	"/domains/{domain}/live":                                 "a stream",
+	"/domains/{domain}/devices/{device}/live":                "a stream",
 	"/recover":      "of a letter",
 	"/invite":       "of a letter",
 	"/verify-email": "of a letter",

@@ -148,7 +148,7 @@ var notices = map[string]string{
 	"invited": "An invitation is on its way.", "ended": "Signed out there.", "revoked": "Revoked.", "removed": "Removed.",
 	"reset": "The second factors are gone; the next sign-in needs the password alone.", "unlinked": "Unlinked.",
 	"secret-ended": "The secret has ended, and the sessions that were opened with it.",
-	"added": "Added.",
+	"added":        "Added.",
 }
 
 // again shows a form once more with what is wrong, when that can be mended
