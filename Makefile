@@ -1,9 +1,11 @@
 # What a fresh Debian machine with Go needs, it installs here.
 #
-#   make run     build and run the broker on embedded defaults
-#   make test    every test, with the race detector; installs what they use
-#   make screenshots   the pictures of the README
-#   make check   formatting, vet, staticcheck, tidiness, generated files, known vulnerabilities
+#   make run           build and run the broker on embedded defaults
+#   make test          every test, with the race detector; installs what they use
+#   make check         formatting, vet, staticcheck, tidiness, generated files, known vulnerabilities
+#   make bench         speeds, each beside its peer
+#   make docs          the table of settings in the README
+#   make screenshots   the pictures in the README
 
 SHELL = /bin/sh
 GO = go
@@ -72,8 +74,7 @@ bench: tools-bench
 	$(GO) test -run '^$$' -bench 'Decision|Allow' -benchmem ./authn ./authz
 
 # The table of settings in the README.
-docs: build
-	./$(BIN) config docs > docs/settings.md
+docs:
 	$(GO) test ./cmd/postern -run TestReadmeSettings -update
 
 # The pictures of the README, with two minutes of traffic in the charts.
