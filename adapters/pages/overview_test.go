@@ -138,7 +138,7 @@ func TestLiveSendsAPointOfEachStep(t *testing.T) {
 // Who may not see the domain any more hears so, and nothing else.
 func TestLiveEndsWithTheRight(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]string{http.StatusUnauthorized: "again", http.StatusForbidden: "over", http.StatusNotFound: "over"} {
+	for status, want := range map[int]string{http.StatusUnauthorized: "again no more", http.StatusForbidden: "over You may not see this any more.", http.StatusNotFound: "over You may not see this any more."} {
 		s := newSite(t)
 		s.live(&busy{step: 1000})
 		_, answer := s.watch(t)
@@ -155,7 +155,7 @@ func TestLiveEndsWithTheRight(t *testing.T) {
 			if word == "" {
 				continue // was on its way
 			}
-			if word != want || data != "no more" {
+			if word+" "+data != want {
 				t.Errorf("%d: got %q %q, want %q", status, word, data, want)
 			}
 			break
@@ -272,6 +272,21 @@ func TestOverview(t *testing.T) {
 	}
 	if w := s.page("/health?kind=weather"); w.Code != 200 {
 		t.Errorf("health of an unknown kind: %d", w.Code)
+	}
+}
+
+// A script that asks for a piece of a page is not sent to sign in: it would put
+// that page where the piece was.
+func TestPieceOfNobody(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.api.Open = false
+	at := "/" + string(s.fleet(1)[0]) + "/live"
+	if w := s.get(at); w.Code != http.StatusSeeOther {
+		t.Errorf("a browser: got %d, want to be sent to sign in", w.Code)
+	}
+	if w := s.do("GET", at, "", "", "HX-Request", "true"); w.Code != http.StatusUnauthorized {
+		t.Errorf("a script: got %d, want 401", w.Code)
 	}
 }
 

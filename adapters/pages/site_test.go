@@ -37,7 +37,7 @@ type site struct {
 	store    *store.Store
 	registry *registry.Registry
 	domain   registry.Domain
-	asked    int // requests of the API
+	asked    atomic.Int32 // requests of the API
 
 	api    *api.Server
 	pages  *Server
@@ -136,7 +136,7 @@ func siteOn(t testing.TB, database string) *site {
 			fmt.Fprint(w, `{"error":"x","message":"no more"}`)
 			return
 		}
-		s.asked++
+		s.asked.Add(1)
 		manage.ServeHTTP(w, r)
 	})
 	s.pages = &Server{API: counted, Roles: people, Log: log, NewID: uuid.NewString}
