@@ -51,7 +51,9 @@ func (s *site) live(gateway api.LiveTraffic) { s.api.Traffic, s.pages.pace = gat
 // page visits a page of the domain.
 func (s *site) page(path string) *httptest.ResponseRecorder {
 	s.t.Helper()
-	r := httptest.NewRequestWithContext(s.t.Context(), "GET", "http://localhost/domains/plant"+path, nil)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second) // of what is refused, or goes on
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", "http://localhost/domains/plant"+path, nil)
 	r.RemoteAddr = "127.0.0.1:1"
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
