@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -270,7 +271,7 @@ func TestOverview(t *testing.T) {
 	if w := s.page("/health"); w.Code != 200 || !strings.Contains(w.Body.String(), "Nothing is the matter") {
 		t.Errorf("health: %d %s", w.Code, w.Body)
 	}
-	if w := s.page("/health?kind=weather"); w.Code != 200 {
+	if w := s.page("/health?kind=weather"); w.Code != 400 {
 		t.Errorf("health of an unknown kind: %d", w.Code)
 	}
 }
@@ -338,5 +339,22 @@ func TestReasonsHaveWords(t *testing.T) {
 		if why(found[1]) == found[1] {
 			t.Errorf("%s has no words", found[1])
 		}
+	}
+}
+
+// BenchmarkOverview shows the first page of a domain with 100,000 devices, and
+// what an open page asks in each step.
+func BenchmarkOverview(b *testing.B) {
+	s := siteOn(b, filepath.Join(b.TempDir(), "postern.db"))
+	s.fleet(100_000)
+	s.live(&busy{step: 1000})
+	for name, path := range map[string]string{"page": "", "health": "/health?kind=secret_old", "step": "/live?once"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if w := s.page(path); w.Code != http.StatusOK {
+					b.Fatalf("%d: %s", w.Code, w.Body)
+				}
+			}
+		})
 	}
 }
