@@ -128,14 +128,14 @@ func TestImportStopsWhereItCannotGoOn(t *testing.T) {
 	if _, err := s.registry.UpdateDomain(t.Context(), "", s.domain.ID, func(d *registry.Domain) error { d.Status = registry.Frozen; return nil }); err != nil {
 		t.Fatal(err)
 	}
-	s.asked = 0
+	s.asked.Store(0)
 	w := s.send("name\n" + strings.Repeat("pump\n", 500))
 	page := w.Body.String()
 	if !strings.Contains(page, "0 of 500 devices made") || !strings.Contains(page, "500 rows were not tried") || strings.Contains(page, "rows are wrong") {
 		t.Errorf("it says %s", page)
 	}
-	if s.asked > 5 {
-		t.Errorf("it asked %d times", s.asked)
+	if s.asked.Load() > 5 {
+		t.Errorf("it asked %d times", s.asked.Load())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -138,7 +139,7 @@ func TestLiveSendsAPointOfEachStep(t *testing.T) {
 // Who may not see the domain any more hears so, and nothing else.
 func TestLiveEndsWithTheRight(t *testing.T) {
 	t.Parallel()
-	for status, want := range map[int]string{http.StatusUnauthorized: "again", http.StatusForbidden: "over", http.StatusNotFound: "over"} {
+	for status, want := range map[int]string{http.StatusUnauthorized: "again no more", http.StatusForbidden: "over You may not see this any more.", http.StatusNotFound: "over You may not see this any more."} {
 		s := newSite(t)
 		s.live(&busy{step: 1000})
 		_, answer := s.watch(t)
@@ -155,7 +156,7 @@ func TestLiveEndsWithTheRight(t *testing.T) {
 			if word == "" {
 				continue // was on its way
 			}
-			if word != want || data != "no more" {
+			if word+" "+data != want {
 				t.Errorf("%d: got %q %q, want %q", status, word, data, want)
 			}
 			break
@@ -270,8 +271,23 @@ func TestOverview(t *testing.T) {
 	if w := s.page("/health"); w.Code != 200 || !strings.Contains(w.Body.String(), "Nothing is the matter") {
 		t.Errorf("health: %d %s", w.Code, w.Body)
 	}
-	if w := s.page("/health?kind=weather"); w.Code != 200 {
+	if w := s.page("/health?kind=weather"); w.Code != 400 {
 		t.Errorf("health of an unknown kind: %d", w.Code)
+	}
+}
+
+// A script that asks for a piece of a page is not sent to sign in: it would put
+// that page where the piece was.
+func TestPieceOfNobody(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.api.Open = false
+	at := "/" + string(s.fleet(1)[0]) + "/live"
+	if w := s.get(at); w.Code != http.StatusSeeOther {
+		t.Errorf("a browser: got %d, want to be sent to sign in", w.Code)
+	}
+	if w := s.do("GET", at, "", "", "HX-Request", "true"); w.Code != http.StatusUnauthorized {
+		t.Errorf("a script: got %d, want 401", w.Code)
 	}
 }
 
@@ -323,5 +339,22 @@ func TestReasonsHaveWords(t *testing.T) {
 		if why(found[1]) == found[1] {
 			t.Errorf("%s has no words", found[1])
 		}
+	}
+}
+
+// BenchmarkOverview shows the first page of a domain with 100,000 devices, and
+// what an open page asks in each step.
+func BenchmarkOverview(b *testing.B) {
+	s := siteOn(b, filepath.Join(b.TempDir(), "postern.db"))
+	s.fleet(100_000)
+	s.live(&busy{step: 1000})
+	for name, path := range map[string]string{"page": "", "health": "/health?kind=secret_old", "step": "/live?once"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if w := s.page(path); w.Code != http.StatusOK {
+					b.Fatalf("%d: %s", w.Code, w.Body)
+				}
+			}
+		})
 	}
 }

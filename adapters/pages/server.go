@@ -198,6 +198,7 @@ func (s *Server) fail(v *visit, err error) {
 	back := v.page()
 	switch {
 	case v.open: // there is nowhere to be sent to
+	case refusal.Status == http.StatusUnauthorized && v.partial(): // it would take another page for the piece
 	case refusal.Status == http.StatusUnauthorized && v.resumable():
 		v.show(http.StatusUnauthorized, "resume", page{Title: "One moment", Data: back})
 		return

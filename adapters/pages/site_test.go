@@ -38,7 +38,7 @@ type site struct {
 	store    *store.Store
 	registry *registry.Registry
 	domain   registry.Domain
-	asked    int // requests of the API
+	asked    atomic.Int32 // requests of the API
 
 	api    *api.Server
 	pages  *Server
@@ -52,7 +52,9 @@ func (s *site) live(gateway api.LiveTraffic) { s.api.Traffic, s.pages.pace = gat
 // page visits a page of the domain.
 func (s *site) page(path string) *httptest.ResponseRecorder {
 	s.t.Helper()
-	r := httptest.NewRequestWithContext(s.t.Context(), "GET", "http://localhost/domains/plant"+path, nil)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 10*time.Second) // of what is refused, or goes on
+	defer cancel()
+	r := httptest.NewRequestWithContext(ctx, "GET", "http://localhost/domains/plant"+path, nil)
 	r.RemoteAddr = "127.0.0.1:1"
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
@@ -137,7 +139,7 @@ func siteOn(t testing.TB, database string) *site {
 			fmt.Fprint(w, `{"error":"x","message":"no more"}`)
 			return
 		}
-		s.asked++
+		s.asked.Add(1)
 		manage.ServeHTTP(w, r)
 	})
 	s.pages = &Server{API: counted, Roles: people, Log: log, NewID: uuid.NewString}

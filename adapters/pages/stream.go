@@ -82,10 +82,14 @@ func (v *visit) stream(do func(*stream) error) error {
 		return nil
 	}
 	word, said := "over", v.told(err)
-	if said.Status == http.StatusUnauthorized {
+	text := said.Message
+	switch said.Status {
+	case http.StatusUnauthorized:
 		word = "again"
+	case http.StatusForbidden, http.StatusNotFound:
+		text = "You may not see this any more."
 	}
-	_ = s.event(word, "", said.Message) // who went away misses it
+	_ = s.event(word, "", text) // who went away misses it
 	return nil
 }
 

@@ -8,6 +8,8 @@ document.addEventListener("DOMContentLoaded", () => {
   let rows = JSON.parse(root.dataset.points);
   const last = () => rows.length ? rows[rows.length - 1][0] : 0;
 
+  const whole = [1, 2, 5]; // columns that count
+  const steps = [...Array(10).keys()].flatMap(n => [1, 2, 5].map(m => m * 10 ** n));
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
   const tidy = n => n == null ? "unknown" : String(Math.round(n * 100) / 100);
   const figures = [...root.querySelectorAll(".chart")].map(figure => ({
@@ -34,7 +36,7 @@ document.addEventListener("DOMContentLoaded", () => {
     f.chart = new uPlot({
       width: f.plot.clientWidth, height: 160, legend: { show: false }, cursor: { show: false },
       scales: { x: { time: true, range: () => [last() - span, last()] }, y: { range: (u, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
-      axes: [{ ...axis, space: 80, size: 30, values: (u, at) => at.map(t => clock.format(t * 1000)) }, { ...axis, size: 48 }],
+      axes: [{ ...axis, space: 80, size: 30, values: (u, at) => at.map(t => clock.format(t * 1000)) }, { ...axis, size: 48, ...(f.columns.some(c => whole.includes(c)) && { incrs: steps }) }],
       series: [{}, ...f.columns.map((c, i) => ({ stroke: colour("--chart-" + (i + 1)), width: 2, dash: i ? [6, 4] : [], spanGaps: true, points: { show: c > 5, size: 4 } }))],
     }, columnsOf(f), f.plot);
     say(f);
