@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/postern-io/postern/adapters/api"
 )
 
 func TestDangerAsksForTheName(t *testing.T) {
@@ -50,5 +53,19 @@ func TestPasswordDoesNotComeBack(t *testing.T) {
 		if got := strings.Contains(b.String(), sent.Value(name)); got != (kind == "text") {
 			t.Errorf("%s: comes back %v: %s", kind, got, b.String())
 		}
+	}
+}
+
+// TestLinkToAnAddress follows the link from an event to those of its address.
+func TestLinkToAnAddress(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	if err := parse(loadAssets())["event"].ExecuteTemplate(&b, "content", frame{page: page{Data: eventView{Event: api.AuditEvent{IP: "2001:db8::1"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`/settings/audit\?ip=[^"]*`).FindString(b.String())
+	u, err := url.Parse(link)
+	if err != nil || u.Query().Get("ip") != "2001:db8::1" {
+		t.Errorf("the link %q leads to the address %q, %v", link, u.Query().Get("ip"), err)
 	}
 }
