@@ -375,6 +375,9 @@ func TestSettingsBrokenSwitch(t *testing.T) {
 				if got := keysOf(h.users.Providers()); len(got) != 0 {
 					t.Errorf("the ways to sign in are %v", got)
 				}
+				if s := newChanger(t, h).setting("auth-local-enabled"); (s.Value == "false") != (s.Wrong != "") {
+					t.Errorf("the switch is shown as %+v", s)
+				}
 			})
 		})
 	}
