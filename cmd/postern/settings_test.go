@@ -358,6 +358,7 @@ func TestSettingsBrokenAtTheStart(t *testing.T) {
 func TestSettingsBrokenSwitch(t *testing.T) {
 	for name, changes := range map[string]api.SettingChange{
 		"the switch": {"auth-local-enabled": text("perhaps")}, "the list": {"auth-providers": text("telnet")},
+		"a list that is none": {"auth-providers": text(`"ldap`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
