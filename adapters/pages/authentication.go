@@ -66,6 +66,9 @@ var labels = map[string]string{
 	"groups-claim": "Claim with the groups", "email-claim": "Claim with the e-mail address", "username-claim": "Claim with the user name",
 	"client-id": "Client id", "client-secret": "Client secret", "issuer": "Issuer", "auth-url": "Authorization URL", "token-url": "Token URL", "token-uri": "Token URI",
 	"jwks-url": "URL of its keys", "redirect-url": "Our callback URL", "hosted-domain": "Google Workspace domain", "ca-file": "File of trusted authorities",
+	"clientip-header": "Header with the client's address", "email-header": "Header with the e-mail address", "name-header": "Header with the person's name",
+	"principal-header": "Header with the user name", "group-header": "Header with the groups", "fail-if-missing": "Every request needs the header",
+	"proxy-client-ca": "File of the authority of proxies", "proxy-names": "Names of proxies",
 	"lax-claims": "Take tokens of old applications", "strict-claims": "Demand iat, iss and aud", "allow-idp-initiated": "People may begin at the application",
 }
 

@@ -112,8 +112,13 @@ func (v *visit) field(s api.AuthenticationSetting, view *wayView) settingField {
 	f := settingField{AuthenticationSetting: s, Off: s.Locked != "" || view.Why != "", Wrong: s.Wrong}
 	end := strings.TrimPrefix(s.Name, "auth-"+view.Key+"-")
 	f.Label = cmp.Or(labels[end], capital(strings.ReplaceAll(end, "-", " ")))
-	f.Hint = capital(s.Usage) + "."
-	if s.Default != "" && s.Default != s.Value && s.Kind != "switch" {
+	switch {
+	case s.Name == "auth-providers":
+		f.Hint = "The first that says yes lets the person in."
+	case s.Kind != "roles": // of which the form says it
+		f.Hint = capital(s.Usage) + "."
+	}
+	if s.Kind == "text" && s.Default != "" && s.Default != s.Value {
 		f.Hint += " The default is " + s.Default + "."
 	}
 	if s.Locked != "" && (view.Kind != "header" || s.Source == "environment") { // of the header the page says it once
@@ -286,8 +291,10 @@ func saveWay(v *visit, view wayView) error {
 func testWay(v *visit, view wayView) error {
 	changes, err := v.changes(view)
 	if err == nil {
-		view.Tested = new(api.AuthenticationTested)
-		err = v.ask(http.MethodPost, authenticationPath+"/test", map[string]any{"way": view.Key, "changes": changes}, view.Tested)
+		var said api.AuthenticationTested
+		if err = v.ask(http.MethodPost, authenticationPath+"/test", map[string]any{"way": view.Key, "changes": changes}, &said); err == nil {
+			view.Tested = &said
+		}
 	}
 	if refusal, ok := err.(*Refusal); ok && v.partial() {
 		p := view.page()

@@ -166,12 +166,6 @@ func (s *signIn) made(all registry.Settings, values map[string]string, wrong map
 		}
 	})
 	p := &config.People
-	if wrong["auth-local-enabled"] != nil {
-		p.LocalEnabled = false
-	}
-	if wrong["auth-providers"] != nil {
-		p.Providers = nil
-	}
 	state.people = *p
 	for _, w := range ways {
 		state.ways[w.key] = s.way(w, p, before)

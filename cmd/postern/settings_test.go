@@ -358,6 +358,7 @@ func TestSettingsBrokenAtTheStart(t *testing.T) {
 func TestSettingsBrokenSwitch(t *testing.T) {
 	for name, changes := range map[string]api.SettingChange{
 		"the switch": {"auth-local-enabled": text("perhaps")}, "the list": {"auth-providers": text("telnet")},
+		"a list that is none": {"auth-providers": text(`"ldap`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -374,6 +375,9 @@ func TestSettingsBrokenSwitch(t *testing.T) {
 			}, nil, func(h *house) {
 				if got := keysOf(h.users.Providers()); len(got) != 0 {
 					t.Errorf("the ways to sign in are %v", got)
+				}
+				if s := newChanger(t, h).setting("auth-local-enabled"); (s.Value == "false") != (s.Wrong != "") {
+					t.Errorf("the switch is shown as %+v", s)
 				}
 			})
 		})

@@ -147,7 +147,7 @@ await story(async ({ as, fresh, look, check }) => {
 
   // Authentication and audit.
   await owner.goto(base + "/settings/authentication");
-  check(await owner.locator(".waycards li:has(h2:text-is('JWT')) .status.enabled").count() === 1, "the page says which way is on");
+  check(await owner.locator(".waycards li:has(a:text-is('JWT')) .status.enabled").count() === 1, "the page says which way is on");
   await owner.goto(base + "/settings/audit");
   await look(owner, "audit");
   await owner.fill("input[name=action]", "user.");
