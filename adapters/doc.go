@@ -8,6 +8,9 @@
 //	                                             ──▶ messaging.Bus ──▶ stream
 //
 //	registry.Change ──▶ Gateway.Changed ──▶ caches forget ──▶ sessions rechecked
+//	                ──▶ Persons.Changed ──▶ who listens is told nothing until asked again
+//
+//	person's request ──▶ Persons.Speak, Listen ──▶ authz.People ──▶ messaging.Bus
 //
 // KindOf turns every error of the rooms below into one of a few kinds; each
 // wire has one table from kind to its own words.

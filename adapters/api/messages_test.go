@@ -92,6 +92,7 @@ func (k *talk) Listen(ctx context.Context, what adapters.Listening) (*adapters.L
 type stream struct {
 	*http.Response
 	events chan sent // closed at its end
+	server *httptest.Server
 }
 
 type sent struct{ name, data string }
@@ -118,7 +119,7 @@ func (s *site) open(path, token string) *stream {
 		text, _ := io.ReadAll(resp.Body)
 		s.t.Fatalf("listen: %d %s", resp.StatusCode, text)
 	}
-	st := &stream{resp, make(chan sent, 1000)}
+	st := &stream{resp, make(chan sent, 1000), server}
 	go func() {
 		defer close(st.events)
 		var e sent
@@ -198,8 +199,10 @@ func TestListeningHearsWhatIsSaid(t *testing.T) {
 	if m := st.message(t); !m.Truncated || m.Size != 80<<10 || len(m.Payload) != adapters.MaxHeard {
 		t.Errorf("a long one: got %d bytes of %d, cut: %v", len(m.Payload), m.Size, m.Truncated)
 	}
-	if strings.Contains(s.log.String(), "not asked for") {
-		t.Error("a payload stands in the log")
+	s.talk.persons.Close()
+	st.server.Close() // waits for the stream, and with it for the log
+	if log := s.log.String(); strings.Contains(log, "not asked for") || !strings.Contains(log, "listening ended") {
+		t.Error("a payload stands in the log, or the end does not")
 	}
 }
 
