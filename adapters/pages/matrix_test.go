@@ -54,13 +54,13 @@ func TestMatrixAsksLittle(t *testing.T) {
 	if err := s.registry.Connect(t.Context(), s.domain.ID, devices, channels, registry.Publish); err != nil {
 		t.Fatal(err)
 	}
-	s.asked = 0
+	s.asked.Store(0)
 	w := s.matrix("GET", "", nil)
 	if w.Code != http.StatusOK || strings.Count(w.Body.String(), "<select") != matrixRows*matrixColumns || strings.Count(w.Body.String(), "<option selected>publish") != matrixRows*matrixColumns {
 		t.Fatalf("got %d with %d cells, %d of them publish", w.Code, strings.Count(w.Body.String(), "<select"), strings.Count(w.Body.String(), "<option selected>publish"))
 	}
-	if s.asked > 5 { // who asks, the domain, devices, channels, connections
-		t.Errorf("it asked %d times", s.asked)
+	if s.asked.Load() > 5 { // who asks, the domain, devices, channels, connections
+		t.Errorf("it asked %d times", s.asked.Load())
 	}
 	if n := w.Body.Len(); n > 150<<10 {
 		t.Errorf("the page is %d bytes", n)
