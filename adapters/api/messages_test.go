@@ -195,8 +195,8 @@ func TestListeningHearsWhatIsSaid(t *testing.T) {
 	if m := st.message(t); m.PayloadBase64 != "/wA=" || m.Payload != "" || m.Size != 2 {
 		t.Errorf("bytes: got %+v", m)
 	}
-	s.say("a/z", strings.Repeat("é", 40<<10))
-	if m := st.message(t); !m.Truncated || m.Size != 80<<10 || len(m.Payload) != adapters.MaxHeard {
+	s.say("a/z", "x"+strings.Repeat("é", 40<<10)) // the bound lies within a character
+	if m := st.message(t); !m.Truncated || m.Size != 80<<10+1 || len(m.Payload) != adapters.MaxHeard-1 {
 		t.Errorf("a long one: got %d bytes of %d, cut: %v", len(m.Payload), m.Size, m.Truncated)
 	}
 	s.talk.persons.Close()
