@@ -163,7 +163,7 @@ func (v *visit) channelAfter(c channelRecord, err error, done string) error {
 	if e != nil {
 		return e
 	}
-	return v.again(err, "channel", page{Title: c.Title(), Tab: "channels", Data: view})
+	return v.again(err, "channel", page{Title: "Channel " + c.Title(), Tab: "channels", Data: view})
 }
 
 func showChannel(v *visit, c channelRecord) error {
@@ -171,7 +171,7 @@ func showChannel(v *visit, c channelRecord) error {
 	if err != nil {
 		return err
 	}
-	v.showList("channel", "linked-list", page{Title: c.Title(), Tab: "channels", Data: view})
+	v.showList("channel", "linked-list", page{Title: "Channel " + c.Title(), Tab: "channels", Data: view})
 	return nil
 }
 

@@ -79,8 +79,8 @@ func (t traffic) Numbers() []number {
 		{"messages", "Messages per second", t.rate(newest.Messages)},
 		{"stored", "Stored per second", t.rate(newest.Stored)},
 		{"refused", "Refusals per minute", strconv.Itoa(refused)},
-		{"p50", "Half stored within", p50},
-		{"p99", "99 of 100 stored within", p99},
+		{"p50", "Acknowledged in (p50)", p50},
+		{"p99", "Acknowledged in (p99)", p99},
 	}
 }
 

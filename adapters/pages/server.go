@@ -190,6 +190,9 @@ func (m me) Why(action string) string {
 
 // fail shows what went wrong, or sends the person to where it can be mended.
 func (s *Server) fail(v *visit, err error) {
+	if errors.Is(v.r.Context().Err(), context.Canceled) {
+		return // who asked has left
+	}
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
 		s.Log.Error("page failed", "request", v.id, "method", v.r.Method, "path", v.r.URL.Path, "err", err)

@@ -38,6 +38,7 @@ type site struct {
 	store    *store.Store
 	registry *registry.Registry
 	domain   registry.Domain
+	log      bytes.Buffer // what is worse than information
 	asked    atomic.Int32 // requests of the API
 
 	api    *api.Server
@@ -127,7 +128,7 @@ func siteOn(t testing.TB, database string) *site {
 		t.Fatal(err)
 	}
 	people := &authz.People{Find: db}
-	log := slog.New(slog.DiscardHandler)
+	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s.api = &api.Server{
 		Registry: s.registry, People: people, Live: nobody{}, Traffic: nobody{}, Certs: ca, Open: true, Log: log, NewID: uuid.NewString,
 		Users: authn.NewUsers(authn.UsersConfig{Store: db, Find: db, Now: time.Now, Log: log}),
@@ -267,5 +268,35 @@ func TestNoChangeFromAnotherSite(t *testing.T) {
 	}
 	if n < 20 {
 		t.Errorf("%d forms were found", n)
+	}
+}
+
+// A leaver leaves while its role is looked up.
+type leaver struct {
+	Roles
+	leave func()
+}
+
+func (l leaver) Role(ctx context.Context, u registry.User, d registry.DomainID) (registry.Role, error) {
+	l.leave()
+	return l.Roles.Role(ctx, u, d)
+}
+
+// TestWhoLeavesIsNoFault breaks requests off, as a browser does that goes on to
+// another page.
+func TestWhoLeavesIsNoFault(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	roles := s.pages.Roles
+	for _, path := range []string{"/domains/plant", "/domains/plant/live", "/domains/plant/devices"} {
+		ctx, leave := context.WithCancel(t.Context())
+		s.pages.Roles = leaver{roles, leave}
+		s.handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil))
+		if ctx.Err() == nil {
+			t.Errorf("%s: nobody left", path)
+		}
+	}
+	if s.log.Len() > 0 {
+		t.Errorf("the log says: %s", &s.log)
 	}
 }

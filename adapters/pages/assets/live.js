@@ -138,6 +138,10 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
+  // A day has 24 hours everywhere; what passes in seconds is told in fractions.
+  const hours = digits => new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", fractionalSecondDigits: digits });
+  const coarse = hours(), fine = hours(2);
+
   function draw() {
     const key = $("plot-what").value, series = values.get(key), box = $("plot");
     box.hidden = !series;
@@ -151,7 +155,7 @@ document.addEventListener("DOMContentLoaded", () => {
     plot = new uPlot({
       width, height: 220, legend: { live: true },
       series: [{ value: (u, t) => t === null ? "" : new Date(t * 1000).toLocaleString() }, { label: key.split("\n")[2], stroke: style.getPropertyValue("--pico-primary"), width: 2, points: { show: series.v.length < 50 } }],
-      axes: [axis, { ...axis, size: 70 }],
+      axes: [{ ...axis, space: 90, values: (u, at, i, space, step) => at.map(t => (step < 1 ? fine : coarse).format(t * 1000)) }, { ...axis, size: 70 }],
     }, data, box);
     plot.key = key;
   }
