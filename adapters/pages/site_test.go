@@ -291,7 +291,9 @@ func TestWhoLeavesIsNoFault(t *testing.T) {
 	for _, path := range []string{"/domains/plant", "/domains/plant/live", "/domains/plant/devices"} {
 		ctx, leave := context.WithCancel(t.Context())
 		s.pages.Roles = leaver{roles, leave}
-		s.handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil))
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
+		r.RemoteAddr = "127.0.0.1:1"
+		s.handler.ServeHTTP(httptest.NewRecorder(), r)
 		if ctx.Err() == nil {
 			t.Errorf("%s: nobody left", path)
 		}
