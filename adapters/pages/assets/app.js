@@ -98,6 +98,7 @@ document.addEventListener("submit", e => {
 
 document.addEventListener("DOMContentLoaded", () => {
   revive(document);
+  document.querySelector(".tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" }); // on a phone there are more than fit
   // What was made is not made once more when the page is loaded again.
   const address = document.querySelector("[data-address]");
   if (address) history.replaceState(null, "", address.dataset.address);
