@@ -11,6 +11,10 @@
 // instead, which comes in the fragment of a link and goes on in a form, so that
 // no log, history or Referer has it.
 //
+// What changes by itself is a stream of server-sent events (stream.go) or a part
+// that is asked for again; both go through the API like any page, so they end
+// with the right to see them. A channel's messages come from the API's own stream.
+//
 // The policy of every page forbids inline scripts and styles and everything from
 // elsewhere; what is needed is in assets, with the licences beside it.
 package pages
