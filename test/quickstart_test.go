@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"regexp"
 	"strings"
 	"sync"
@@ -198,6 +200,31 @@ func TestQuickstartAgain(t *testing.T) {
 	first, second := s.quick(), s.quick()
 	if first.domain == second.domain || !strings.Contains(first.text, `first owner is "owner"`) || strings.Contains(second.text, "first owner") {
 		t.Errorf("the second run printed\n%s", second.text)
+	}
+}
+
+// The page that the quick start names is the one of its channel.
+func TestQuickstartInABrowser(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	g := s.quick()
+	page := regexp.MustCompile(`https://localhost:` + s.https + `(/\S+)`).FindStringSubmatch(g.text)
+	if page == nil {
+		t.Fatalf("no page in\n%s", g.text)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+s.http+page[1], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(s.postern("token")))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "Live messages") || !strings.Contains(string(body), "/c/demo") {
+		t.Errorf("%s: %d, %v: %.300s", page[0], resp.StatusCode, err, body)
 	}
 }
 

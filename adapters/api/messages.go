@@ -95,9 +95,9 @@ func (s *Server) listenChannel(ctx context.Context, c *call) (answer, error) {
 	return answer{status: http.StatusOK, stream: func(ctx context.Context, w http.ResponseWriter) {
 		defer l.Close()
 		log := s.Log.With("request", c.id, "user", c.by(), "channel", ch.ID)
-		log.Info("listening")
+		log.Info("person listens")
 		told, err := tellHeard(ctx, w, l)
-		log.Info("listening ended", "reason", adapters.ReasonOf(err), "messages", told)
+		log.Info("person listens no more", "reason", adapters.ReasonOf(err), "messages", told)
 	}}, nil
 }
 

@@ -201,7 +201,7 @@ func TestListeningHearsWhatIsSaid(t *testing.T) {
 	}
 	s.talk.persons.Close()
 	st.server.Close() // waits for the stream, and with it for the log
-	if log := s.log.String(); strings.Contains(log, "not asked for") || !strings.Contains(log, "listening ended") {
+	if log := s.log.String(); strings.Contains(log, "not asked for") || !strings.Contains(log, "person listens no more") {
 		t.Error("a payload stands in the log, or the end does not")
 	}
 }

@@ -203,6 +203,8 @@ func shellWord(s string) string {
 var quickstartText = template.Must(template.New("quickstart").Parse(`# Domain {{.Domain}}, channel {{.Channel}} (topic {{.Topic}}).
 # The devices "sensor" and "viewer" may publish to it and subscribe from it.
 # Their secrets stand in the commands below and nowhere else; their keys are in {{.Dir}}.
+# In a browser, what they say as they say it:
+#   https://{{.HTTPSAddr}}/domains/{{.Domain}}/channels/{{.Channel}}/live
 
 # Listen with a secret, in one window:
 mosquitto_sub -h {{.Host}} -p {{.MQTT}} -u {{.Viewer.ID}} -P {{.Viewer.Secret}} -t '{{.Topic}}/#' -q 1 -v
