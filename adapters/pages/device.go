@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -148,15 +147,12 @@ func showDevice(v *visit, d deviceRecord) error { return v.deviceWith(d, nil) }
 
 func editDevice(v *visit, d deviceRecord) error {
 	sent := v.r.PostForm
-	metadata := strings.TrimSpace(sent.Get("metadata"))
-	if metadata == "" {
-		metadata = "{}"
-	}
-	if !isObject(metadata) {
-		return v.deviceAfter(d, mend("metadata", "metadata must be a JSON object, such as {\"site\": \"north\"}"), "")
+	metadata, problem := sentMetadata(sent)
+	if problem != nil {
+		return v.deviceAfter(d, problem, "")
 	}
 	err := v.device(http.MethodPatch, d.ID, "", map[string]any{
-		"name": sent.Get("name"), "metadata": json.RawMessage(metadata), "credentials": map[string]string{"identity": sent.Get("identity")},
+		"name": sent.Get("name"), "metadata": metadata, "credentials": map[string]string{"identity": sent.Get("identity")},
 	}, nil)
 	if err == nil {
 		err = v.device(http.MethodPatch, d.ID, "/tags", map[string]any{"tags": tagsOf(sent.Get("tags"))}, nil)

@@ -4,7 +4,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -24,25 +23,22 @@ func newSettingSeal(secret []byte) (settingSeal, error) {
 	if err != nil {
 		return settingSeal{}, err
 	}
-	aead, err := cipher.NewGCM(block)
+	aead, err := cipher.NewGCMWithRandomNonce(block) // which stands before what it sealed
 	return settingSeal{aead}, err
 }
 
 func (s settingSeal) close(name, value string) string {
-	nonce := make([]byte, s.aead.NonceSize())
-	rand.Read(nonce)
-	return base64.StdEncoding.EncodeToString(s.aead.Seal(nonce, nonce, []byte(value), []byte(name)))
+	return base64.StdEncoding.EncodeToString(s.aead.Seal(nil, nil, []byte(value), []byte(name)))
 }
 
 var errSealed = errors.New("was stored under another secret key of the server; give it again")
 
 func (s settingSeal) open(name, sealed string) (string, error) {
 	text, err := base64.StdEncoding.DecodeString(sealed)
-	n := s.aead.NonceSize()
-	if err != nil || len(text) < n {
+	if err != nil {
 		return "", errSealed
 	}
-	value, err := s.aead.Open(nil, text[:n], text[n:], []byte(name))
+	value, err := s.aead.Open(nil, nil, text, []byte(name))
 	if err != nil {
 		return "", errSealed
 	}
