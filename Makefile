@@ -30,7 +30,7 @@ test: tools-test
 
 # The foreign clients and servers of the tests. Packages that are there already
 # are not touched.
-TEST_PACKAGES = gcc libc6-dev git mosquitto-clients postgresql slapd nginx-light openssl strongswan-pki pebble curl nodejs npm ca-certificates chromium
+TEST_PACKAGES = gcc libc6-dev git mosquitto-clients postgresql slapd nginx-light openssl strongswan-pki libstrongswan-standard-plugins pebble curl nodejs npm ca-certificates chromium
 tools-test: PACKAGES = $(TEST_PACKAGES)
 tools-bench: PACKAGES = mosquitto
 
