@@ -13,7 +13,7 @@ import (
 
 // authority makes one, and sign a certificate of it; the signatures are not
 // looked at here.
-func authority(t *testing.T, r *registry.Registry, id registry.AuthorityID) func(serial string, ends time.Time) func(registry.Device) (registry.Certificate, error) {
+func authority(t testing.TB, r *registry.Registry, id registry.AuthorityID) func(serial string, ends time.Time) func(registry.Device) (registry.Certificate, error) {
 	t.Helper()
 	_, err := r.RotateAuthority(t.Context(), func() (registry.Authority, error) {
 		return registry.Authority{ID: id, DER: []byte("der"), Root: []byte("root"), RootList: []byte{}, Key: []byte("sealed")}, nil

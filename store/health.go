@@ -17,6 +17,8 @@ type ailment struct {
 
 const (
 	certificatesOf = "certificates c JOIN devices d ON d.domain = c.domain AND d.id = c.device"
+	// SQLite takes the tables of a CROSS JOIN in their order.
+	certificatesIn = "devices d CROSS JOIN certificates c"
 	secretsOf      = "device_secrets s JOIN devices d ON d.domain = s.domain AND d.id = s.device"
 )
 
@@ -38,30 +40,35 @@ var ailments = map[registry.HealthKind]ailment{
 	}},
 	registry.CertificateShared: {certificatesOf, "c.shared_at", func(f *filter, now time.Time) {
 		good(f, now)
-		f.add("c.shared_at > ?", micros(now.Add(-registry.SharedFor)))
+		f.add("c.shared_at > 0 AND c.shared_at > ?", micros(now.Add(-registry.SharedFor)))
 	}},
-	registry.CertificateOfDisabled: {certificatesOf, "c.not_after", func(f *filter, now time.Time) {
+	registry.CertificateOfDisabled: {certificatesIn, "c.not_after", func(f *filter, now time.Time) {
+		f.add("d.status = 'disabled' AND c.device = d.id AND c.domain = d.domain")
 		good(f, now)
-		f.add("d.status = 'disabled'")
 	}},
 	registry.SecretOld: {secretsOf, "s.created", func(f *filter, now time.Time) {
 		f.add("d.status = 'enabled' AND s.expires = 0 AND s.created < ?", micros(now.Add(-registry.SecretAge)))
 	}},
 	registry.SecretIdle: {secretsOf, "s.last_used", func(f *filter, now time.Time) {
-		f.add("s.expires > ?", micros(now))
+		f.add("s.expires > 0 AND s.expires > ?", micros(now))
 		f.add("s.last_used < ?", micros(now.Add(-registry.IdleFor)))
 		f.add("EXISTS (SELECT 1 FROM device_secrets n WHERE n.device = s.device AND n.expires = 0 AND n.last_used > s.last_used)")
 	}},
 	registry.SecretNotTaken: {secretsOf, "s.expires", func(f *filter, now time.Time) {
-		f.add("s.expires > ?", micros(now))
+		f.add("s.expires > 0 AND s.expires > ?", micros(now))
 		f.add("EXISTS (SELECT 1 FROM device_secrets n WHERE n.device = s.device AND n.expires = 0 AND n.last_used = 0 AND n.created < ?)", micros(now.Add(-registry.IdleFor)))
 	}},
+}
+
+// first is the table that is looked through.
+func (a ailment) first() string {
+	return map[string]string{certificatesOf: "c", certificatesIn: "d", secretsOf: "s"}[a.from]
 }
 
 func (a ailment) filter(domain registry.DomainID, now time.Time) filter {
 	f := filter{}
 	if domain != "" {
-		f.add("d.domain = ?", string(domain))
+		f.add(a.first()+".domain = ?", string(domain)) // the indexes begin with it
 	}
 	a.where(&f, now)
 	return f

@@ -38,6 +38,7 @@ func BenchmarkLists(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		var all []registry.DeviceID
 		for i := 0; i < devices; i += registry.MaxBulk {
 			batch := make([]registry.NewDevice, registry.MaxBulk)
 			for j := range batch {
@@ -53,10 +54,33 @@ func BenchmarkLists(b *testing.B) {
 			for i, d := range made {
 				ids[i] = d.ID
 			}
+			all = append(all, ids...)
 			if err := r.Connect(b.Context(), d.ID, ids, []registry.ChannelID{ch[0].ID}, registry.Publish); err != nil {
 				b.Fatal(err)
 			}
 		}
+		authority(b, r, "a")
+		if err := s.Update(b.Context(), func(tx registry.Tx) error {
+			for i := range devices { // as registry.IssueCertificate, which does not do many at once
+				c := registry.Certificate{
+					ID: registry.CertificateID(fmt.Sprint(i)), Authority: "a", Serial: fmt.Sprint(i), Domain: d.ID, Device: all[i], DER: make([]byte, 500),
+					NotAfter: time.Now().Add(time.Duration(10+i%20) * 24 * time.Hour), CreatedAt: time.Now(), LastUsed: time.Now(),
+				}
+				if err := tx.InsertCertificate(b.Context(), c); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(kind.name+"/health", func(b *testing.B) {
+			for b.Loop() {
+				if _, err := r.Health(b.Context(), d.ID); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 		for _, c := range []struct {
 			name string
 			q    registry.Query

@@ -1,9 +1,7 @@
 package store_test
 
 import (
-	"database/sql"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/postern-io/postern/registry"
@@ -14,37 +12,25 @@ import (
 // those stood by themselves.
 func TestTagsOfBefore(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []struct{ name, driver, url string }{
-		{"SQLite", "sqlite", filepath.Join(t.TempDir(), "postern.db")},
-		{"PostgreSQL", "pgx", postgres.URL(t)},
+	for _, kind := range []struct{ name, url string }{
+		{"SQLite", filepath.Join(t.TempDir(), "postern.db")},
+		{"PostgreSQL", postgres.URL(t)},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
+			err := store.MigrateTo(t.Context(), kind.url, 7,
+				`INSERT INTO domains VALUES ('d', 'One', 'one', 'one', 'enabled', '[]', '{}', '', 1, '', 1)`,
+				`INSERT INTO devices VALUES ('a', 'd', 'A', 'a', '', 'enabled', '["wet","q\"t","ä"]', '{}', 1, '', 1)`,
+				`INSERT INTO devices VALUES ('b', 'd', 'B', 'b', '', 'enabled', '[]', '{}', 1, '', 1)`,
+				`INSERT INTO channels VALUES ('c', 'd', 'C', 'c', '', TRUE, 'enabled', '["ä","q\"t","wet"]', '{}', 1, '', 1)`)
+			if err != nil {
+				t.Fatal(err)
+			}
 			s := must[*store.Store](t)(store.Open(t.Context(), kind.url))
-			r := newRegistry(t, s)
-			d := must[registry.Domain](t)(r.CreateDomain(t.Context(), "", registry.Domain{Name: "one"}))
-			tags := []string{"wet", `q"t`, "ä"}
-			must[[]registry.NewDevice](t)(r.CreateDevices(t.Context(), "", d.ID, []registry.NewDevice{{Device: registry.Device{Name: "a", Tags: tags}}, {Device: registry.Device{Name: "b"}}}))
-			must[[]registry.Channel](t)(r.CreateChannels(t.Context(), "", d.ID, []registry.Channel{{Name: "c", Tags: tags}}))
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-
-			db := must[*sql.DB](t)(sql.Open(kind.driver, kind.url))
-			for _, undo := range []string{"DROP TABLE device_tags", "DROP TABLE channel_tags", "DELETE FROM goose_db_version WHERE version_id >= 8"} {
-				if _, err := db.ExecContext(t.Context(), undo); err != nil {
-					t.Fatalf("%s: %v", undo, err)
-				}
-			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
-
-			s = must[*store.Store](t)(store.Open(t.Context(), kind.url))
 			t.Cleanup(func() { s.Close() })
-			r = newRegistry(t, s)
-			for _, tag := range append(slices.Clone(tags), "we") {
-				q := page(registry.Query{Domain: d.ID, Tag: tag})
+			r := newRegistry(t, s)
+			for _, tag := range []string{"wet", `q"t`, "ä", "we"} {
+				q := page(registry.Query{Domain: "d", Tag: tag})
 				devices, channels := must[registry.List[registry.Device]](t)(r.Devices(t.Context(), q)), must[registry.List[registry.Channel]](t)(r.Channels(t.Context(), q))
 				want := 1
 				if tag == "we" {
