@@ -100,7 +100,7 @@ var notFollowed = map[string]string{
 func TestPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, story := range []string{"channels", "devices", "live", "matrix", "members"} {
+	for _, story := range []string{"channels", "devices", "live", "matrix", "members", "keyboard"} {
 		t.Run(story, func(t *testing.T) { s.browse(t, story) })
 	}
 }
