@@ -10,7 +10,7 @@ type HealthKind string
 
 // What is looked for. A weak key is not among it: a door takes none.
 const (
-	CertificateEnds       HealthKind = "certificate_ends"        // within HealthAhead, and no other takes its place
+	CertificateEnds       HealthKind = "certificate_ends"        // within HealthAhead and the last quarter of its life, and no later one takes its place
 	CertificateUnused     HealthKind = "certificate_unused"      // never used in its first UnusedFor
 	CertificateShared     HealthKind = "certificate_shared"      // was in use at two addresses at once
 	CertificateOfDisabled HealthKind = "certificate_of_disabled" // good, and the device is disabled

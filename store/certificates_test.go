@@ -25,7 +25,7 @@ func authority(t testing.TB, r *registry.Registry, id registry.AuthorityID) func
 		return func(registry.Device) (registry.Certificate, error) {
 			return registry.Certificate{
 				ID: registry.CertificateID(string(id) + serial), Authority: id, Serial: serial, Subject: "CN=x", Key: "ECDSA P-256",
-				NotBefore: noon, NotAfter: ends, DER: []byte{1, 2, 3},
+				NotBefore: r.Now(), NotAfter: ends, DER: []byte{1, 2, 3},
 			}, nil
 		}
 	}

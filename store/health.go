@@ -30,9 +30,9 @@ func good(f *filter, now time.Time) {
 var ailments = map[registry.HealthKind]ailment{
 	registry.CertificateEnds: {certificatesOf, "c.not_after", func(f *filter, now time.Time) {
 		good(f, now)
-		ahead := micros(now.Add(registry.HealthAhead))
-		f.add("d.status = 'enabled' AND c.not_after <= ?", ahead)
-		f.add("NOT EXISTS (SELECT 1 FROM certificates n WHERE n.device = c.device AND n.revoked_at = 0 AND n.not_after > ?)", ahead)
+		f.add("d.status = 'enabled' AND c.not_after <= ?", micros(now.Add(registry.HealthAhead)))
+		f.add("(c.not_after - ?) * 4 < c.not_after - c.not_before", micros(now)) // renewal was due at a third
+		f.add("NOT EXISTS (SELECT 1 FROM certificates n WHERE n.device = c.device AND n.revoked_at = 0 AND n.not_after > c.not_after)")
 	}},
 	registry.CertificateUnused: {certificatesOf, "c.created_at", func(f *filter, now time.Time) {
 		good(f, now)

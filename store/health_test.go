@@ -40,6 +40,7 @@ func TestHealth(t *testing.T) {
 		old := newDevice(t, r, home.ID)
 		now = noon.Add(-10 * day)
 		ending, renewed, unused, disabled, shared, elsewhere := newDevice(t, r, home.ID), newDevice(t, r, home.ID), newDevice(t, r, home.ID), newDevice(t, r, home.ID), newDevice(t, r, home.ID), newDevice(t, r, away.ID)
+		inTime, twoEnding := newDevice(t, r, home.ID), newDevice(t, r, home.ID)
 		idle, waiting, busy := newDevice(t, r, home.ID), newDevice(t, r, home.ID), newDevice(t, r, home.ID)
 		want := map[registry.HealthKind][]registry.Finding{}
 		found := func(kind registry.HealthKind, d registry.Device, f registry.Finding) {
@@ -47,16 +48,19 @@ func TestHealth(t *testing.T) {
 			want[kind] = append(want[kind], f)
 		}
 		used := []registry.CertificateID{}
-		soon := issue(ending, 15*day)
-		found(registry.CertificateEnds, ending, registry.Finding{Certificate: soon, At: now.Add(15 * day)})
-		first := issue(renewed, 15*day)
+		before, after := issue(twoEnding, 11*day), issue(twoEnding, 12*day)
+		found(registry.CertificateEnds, twoEnding, registry.Finding{Certificate: after, At: now.Add(12 * day)})
+		soon := issue(ending, 13*day)
+		found(registry.CertificateEnds, ending, registry.Finding{Certificate: soon, At: now.Add(13 * day)})
+		first := issue(renewed, 13*day)
+		midway := issue(inTime, 20*day) // half of its life is before it
 		never := issue(unused, 60*day)
 		found(registry.CertificateUnused, unused, registry.Finding{Certificate: never, At: now})
 		kept := issue(disabled, 60*day)
 		found(registry.CertificateOfDisabled, disabled, registry.Finding{Certificate: kept, At: now.Add(60 * day)})
 		twice := issue(shared, 60*day)
-		issue(elsewhere, 15*day)
-		gone := issue(shared, 15*day) // revoked below: nothing is the matter with it
+		issue(elsewhere, 13*day)
+		gone := issue(shared, 13*day) // revoked below: nothing is the matter with it
 		for _, d := range []registry.Device{idle, waiting, busy} {
 			use(secrets(d)[0].ID)
 			must[registry.NewDevice](t)(r.RotateSecret(ctx, "", home.ID, d.ID, registry.Secret{}, 30*day))
@@ -73,7 +77,7 @@ func TestHealth(t *testing.T) {
 		found(registry.SecretIdle, idle, registry.Finding{Secret: last.ID, At: noon.Add(-10 * day)})
 		found(registry.SecretNotTaken, waiting, registry.Finding{Secret: secrets(waiting)[1].ID, At: noon.Add(20 * day)})
 		found(registry.SecretOld, old, registry.Finding{Secret: secrets(old)[0].ID, At: noon.Add(-registry.SecretAge - day)})
-		used = append(used, soon, first, kept, twice, issue(renewed, 60*day))
+		used = append(used, soon, first, midway, before, after, kept, twice, issue(renewed, 60*day))
 		if err := s.TouchCertificates(ctx, used, now); err != nil {
 			t.Fatal(err)
 		}
@@ -95,8 +99,8 @@ func TestHealth(t *testing.T) {
 			}
 			same(t, got.Items, want[kind])
 		}
-		if all := must[map[registry.HealthKind]int](t)(s.Health(ctx, "", noon)); all[registry.CertificateEnds] != 2 {
-			t.Errorf("in all domains %d certificates end, want 2", all[registry.CertificateEnds])
+		if all := must[map[registry.HealthKind]int](t)(s.Health(ctx, "", noon)); all[registry.CertificateEnds] != 3 {
+			t.Errorf("in all domains %d certificates end, want 3", all[registry.CertificateEnds])
 		}
 		for _, q := range []registry.HealthQuery{{Domain: home.ID, Kind: "weather", Limit: 10}, {Domain: home.ID, Kind: registry.SecretOld}} {
 			if _, err := r.Findings(ctx, q); err == nil {

@@ -1587,7 +1587,7 @@ type Health struct {
 	Total    int            `json:"total,omitempty"`
 }
 
-// HealthKind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days, and no other takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
+// HealthKind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days and in the last quarter of its life, and no later one takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
 type HealthKind string
 
 // HealthOfKind defines model for HealthOfKind.
@@ -1595,7 +1595,7 @@ type HealthOfKind struct {
 	// Advice What to do.
 	Advice string `json:"advice"`
 
-	// Kind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days, and no other takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
+	// Kind certificate_shared: in use at two addresses at once in the last week. certificate_ends: within 14 days and in the last quarter of its life, and no later one takes its place. secret_not_taken: replaced a day ago or longer, and the new one was never used. secret_idle: replaced, and not used for a day, while the new one is. secret_old: not rotated for a year. certificate_of_disabled: good, while the client is disabled. certificate_unused: never used in its first week.
 	Kind  HealthKind `json:"kind"`
 	Total int        `json:"total"`
 }
