@@ -111,14 +111,16 @@ func (g *ground) enter(at *server, c tls.Certificate) (*live, error) {
 	return l, err
 }
 
-// entered opens one on each node, and sees that it may speak.
+// entered opens one on each node, as soon as that has heard of what was changed
+// at the first, and sees that it may speak.
 func (g *ground) entered(c tls.Certificate) (all []*live) {
 	g.t.Helper()
 	for _, at := range g.nodes {
-		l, err := g.enter(at, c)
-		if err != nil {
-			g.t.Fatalf("not let in: %v", err)
-		}
+		var l *live
+		at.eventually("the device is let in", func() (err error) {
+			l, err = g.enter(at, c)
+			return err
+		})
 		if word := l.speak(); word != "" {
 			g.t.Fatalf("may not speak: %s", word)
 		}
