@@ -18,7 +18,7 @@ await story(async ({ as, fresh, check }) => {
   const says = async page => {
     await page.waitForFunction(() => document.querySelectorAll("#plot-what option").length > 1);
     await page.selectOption("#plot-what", { index: 1 });
-    await page.waitForFunction(() => document.querySelectorAll("#live-list > *").length > 40);
+    await page.waitForFunction(least => parseInt(document.querySelector("#plot").getAttribute("aria-label").match(/(\d+) values/)[1]) >= least, steps > 1 ? 10 : 2);
   };
   const at = base + "/domains/riverside";
 

@@ -154,6 +154,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const axis = { stroke: ink, grid: { stroke: line }, ticks: { stroke: line } };
     plot = new uPlot({
       width, height: 220, legend: { live: true },
+      scales: { x: { range: (u, from, to) => from === to ? [from - 5, to + 5] : [from, to] } }, // of one value, ten seconds
       series: [{ value: (u, t) => t === null ? "" : new Date(t * 1000).toLocaleString() }, { label: key.split("\n")[2], stroke: style.getPropertyValue("--pico-primary"), width: 2, points: { show: series.v.length < 50 } }],
       axes: [{ ...axis, space: 90, values: (u, at, i, space, step) => at.map(t => (step < 1 ? fine : coarse).format(t * 1000)) }, { ...axis, size: 70 }],
     }, data, box);
