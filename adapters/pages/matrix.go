@@ -123,6 +123,9 @@ func changeMatrix(v *visit) error {
 		return err
 	}
 	sent := v.r.PostForm
+	if len(sent["device"]) > matrixRows || len(sent["channel"]) > matrixColumns {
+		return &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is larger than a page of the matrix."}
+	}
 	var problem error
 	for r, device := range sent["device"] {
 		for c, channel := range sent["channel"] {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,16 @@ func TestMatrixChangesWhatWasChanged(t *testing.T) {
 		if w.Code != test.want || strings.Contains(w.Body.String(), "<") {
 			t.Errorf("%s: got %d %s", name, w.Code, w.Body)
 		}
+	}
+}
+
+// TestMatrixIsBounded sends a form of sixteen million cells.
+func TestMatrixIsBounded(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	many := slices.Repeat([]string{"x"}, 4_000)
+	if w := s.matrix("POST", "", url.Values{"device": many, "channel": many}); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "larger than a page") {
+		t.Errorf("got %d", w.Code)
 	}
 }
 
