@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -179,13 +180,8 @@ func (v *visit) publishCommand() (string, error) {
 		return "", err
 	}
 	topic := "m/" + v.domain.Route + "/c/CHANNEL"
-	for _, c := range some.Channels {
-		ref := c.Route
-		if ref == "" {
-			ref = c.ID
-		}
-		topic = "m/" + v.domain.Route + "/c/" + ref
-		break
+	if len(some.Channels) > 0 {
+		topic = "m/" + v.domain.Route + "/c/" + cmp.Or(some.Channels[0].Route, some.Channels[0].ID)
 	}
 	if line := v.mqtt(); line != "" {
 		return "mosquitto_pub " + line + " -u DEVICE -P SECRET -t " + topic + " -q 1 -m 21.5", nil
