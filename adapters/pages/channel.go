@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -106,18 +107,12 @@ func onChannel(do func(*visit, channelRecord) error) func(*visit) error {
 }
 
 // topic is what devices call a channel.
-func (v *visit) topic(c channelRecord) string {
-	ref := c.Route
-	if ref == "" {
-		ref = c.ID
-	}
-	return "m/" + v.domain.Route + "/c/" + ref
-}
+func (v *visit) topic(c channel) string { return "m/" + v.domain.Route + "/c/" + cmp.Or(c.Route, c.ID) }
 
 func (v *visit) channelView(c channelRecord) (channelView, error) {
-	view := channelView{listing: v.listing("name"), Channel: c, Topic: v.topic(c)}
+	view := channelView{listing: v.listing("name"), Channel: c, Topic: v.topic(c.channel)}
 	view.Path = v.channelsPath() + "/" + c.ID
-	view.Metadata = deviceRecord{Metadata: c.Metadata}.metadata("  ")
+	view.Metadata = metadataText(c.Metadata, "  ")
 	view.Commands = v.channelCommands(c)
 	var all devicePage
 	if err := v.ask(http.MethodGet, v.inDomain("/clients"+view.ask()+"&status=all&channel="+c.ID), nil, &all); err != nil {
@@ -133,8 +128,8 @@ func (v *visit) channelView(c channelRecord) (channelView, error) {
 
 // channelCommands are lines to paste, for this very server.
 func (v *visit) channelCommands(c channelRecord) []command {
-	topic, web := v.topic(c), ""
-	web, _ = v.origin()
+	topic := v.topic(c.channel)
+	web, _ := v.origin()
 	var lines []command
 	if line := v.mqtt(); line != "" {
 		lines = append(lines, command{"mqtt", "Listen as a device, by MQTT", "mosquitto_sub " + line + " -u DEVICE_ID -P SECRET -t '" + topic + "/#' -v"})
@@ -316,21 +311,21 @@ func (v liveView) Foreign() bool {
 }
 
 func (v *visit) liveView(c channelRecord) (liveView, error) {
-	view := liveView{
-		Channel: c, Topic: v.topic(c), Path: v.channelsPath() + "/" + c.ID, Stream: "/api" + v.inDomain("/channels/"+c.ID+"/messages"),
-		Publisher: v.r.URL.Query().Get("publisher"), Subtopic: v.r.URL.Query().Get("subtopic"),
-	}
 	query := url.Values{}
-	if view.Publisher != "" {
-		query.Set("publisher", view.Publisher)
+	for _, name := range []string{"publisher", "subtopic"} {
+		if value := v.r.URL.Query().Get(name); value != "" {
+			query.Set(name, value)
+		}
 	}
-	if view.Subtopic != "" {
-		query.Set("subtopic", view.Subtopic)
-	}
+	filter := ""
 	if len(query) > 0 {
-		view.Stream += "?" + query.Encode()
+		filter = "?" + query.Encode()
 	}
-	view.Command = v.listenCommand(c, strings.TrimPrefix(view.Stream, "/api"+v.inDomain("/channels/"+c.ID+"/messages")))
+	view := liveView{
+		Channel: c, Topic: v.topic(c.channel), Path: v.channelsPath() + "/" + c.ID,
+		Stream:    "/api" + v.inDomain("/channels/"+c.ID+"/messages") + filter,
+		Publisher: query.Get("publisher"), Subtopic: query.Get("subtopic"), Command: v.listenCommand(c, filter),
+	}
 	var all devicePage
 	if err := v.ask(http.MethodGet, v.inDomain("/clients?limit=100&status=all&order=name&dir=asc&channel="+c.ID), nil, &all); err != nil {
 		return view, err
@@ -361,7 +356,7 @@ func publishMessage(v *visit, c channelRecord) error {
 		"subtopic": sent.Get("subtopic"), "content_type": sent.Get("content_type"),
 		"payload": strings.ReplaceAll(sent.Get("payload"), "\r\n", "\n"), // as forms write a line's end
 	}, &said)
-	view := liveView{Channel: c, Path: v.channelsPath() + "/" + c.ID, Topic: v.topic(c)}
+	view := liveView{Channel: c, Path: v.channelsPath() + "/" + c.ID, Topic: v.topic(c.channel)}
 	if !v.partial() {
 		var e error
 		if view, e = v.liveView(c); e != nil {

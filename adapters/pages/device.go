@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"net/http"
@@ -68,7 +69,7 @@ func onDevice(do func(*visit, deviceRecord) error) func(*visit) error {
 func (v *visit) deviceView(d deviceRecord) (deviceView, error) {
 	view := deviceView{listing: v.listing(), Device: d, Reasons: reasons}
 	view.Path = v.devicesPath() + "/" + d.ID
-	view.Metadata = d.metadata("  ")
+	view.Metadata = metadataText(d.Metadata, "  ")
 	if err := v.live(d, &view.liveDeviceView); err != nil {
 		return view, err
 	}
@@ -250,15 +251,8 @@ func (v *visit) shown(d deviceRecord, view deviceView) *shownSecret {
 	topic := "m/" + v.domain.Route + "/c/CHANNEL"
 	for _, c := range view.Connections {
 		if c.Has("publish") {
-			s.Channel = c.Channel.Name
-			ref := c.Channel.Route
-			if ref == "" {
-				ref = c.Channel.ID
-			}
-			topic = "m/" + v.domain.Route + "/c/" + ref
-			if s.Channel == "" {
-				s.Channel = ref
-			}
+			topic = v.topic(c.Channel)
+			s.Channel = cmp.Or(c.Channel.Name, c.Channel.Route, c.Channel.ID)
 			break
 		}
 	}

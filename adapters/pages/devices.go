@@ -27,11 +27,11 @@ func (d deviceRecord) Title() string {
 	return d.Name
 }
 
-// metadata are the device's as a person writes them, indented or, with "", on one
+// metadataText is metadata as a person writes them, indented or, with "", on one
 // line; "" when there are none. The API escapes < and others, for browsers that
 // guess.
-func (d deviceRecord) metadata(indent string) string {
-	read := json.NewDecoder(bytes.NewReader(d.Metadata))
+func metadataText(written json.RawMessage, indent string) string {
+	read := json.NewDecoder(bytes.NewReader(written))
 	read.UseNumber()
 	var object map[string]any
 	if err := read.Decode(&object); err != nil || object == nil {

@@ -182,7 +182,7 @@ func writeTags(tags []string) string {
 // exported is a device as a row of a file.
 func exported(d deviceRecord) []string {
 	row := []string{
-		d.ID, d.Name, d.Credentials.Identity, string(d.Status), writeTags(d.Tags), d.metadata(""),
+		d.ID, d.Name, d.Credentials.Identity, string(d.Status), writeTags(d.Tags), metadataText(d.Metadata, ""),
 		d.CreatedAt.UTC().Format(time.RFC3339), d.UpdatedAt.UTC().Format(time.RFC3339),
 	}
 	for i, cell := range row {

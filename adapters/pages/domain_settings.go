@@ -28,7 +28,7 @@ func (v *visit) domainSettings() (page, error) {
 	if err := v.ask(http.MethodGet, "/domains/"+v.domain.ID, nil, &view.Record); err != nil {
 		return page{}, err
 	}
-	view.Metadata = deviceRecord{Metadata: view.Record.Metadata}.metadata("  ")
+	view.Metadata = metadataText(view.Record.Metadata, "  ")
 	if view.Record.Status == "frozen" {
 		view.Frozen = "The domain is frozen."
 	}

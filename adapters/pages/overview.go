@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -181,7 +180,7 @@ func (v *visit) publishCommand() (string, error) {
 	}
 	topic := "m/" + v.domain.Route + "/c/CHANNEL"
 	if len(some.Channels) > 0 {
-		topic = "m/" + v.domain.Route + "/c/" + cmp.Or(some.Channels[0].Route, some.Channels[0].ID)
+		topic = v.topic(some.Channels[0])
 	}
 	if line := v.mqtt(); line != "" {
 		return "mosquitto_pub " + line + " -u DEVICE -P SECRET -t " + topic + " -q 1 -m 21.5", nil
