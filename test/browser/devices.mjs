@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 
 const evil = "<script>alert(1)</script>";
 
-await story(async ({ as, look, check }) => {
+await story(async ({ as, fresh, look, check }) => {
   const owner = await as("owner");
   const at = base + "/domains/works/devices";
   const text = page => page.textContent("main");
@@ -264,7 +264,7 @@ await story(async ({ as, look, check }) => {
   const editor = await as("editor", { javaScriptEnabled: true });
   const state = await editor.context().storageState();
   await editor.context().close();
-  const bare = await (await owner.context().browser().newContext({ javaScriptEnabled: false, ignoreHTTPSErrors: true, storageState: state })).newPage();
+  const bare = await fresh({ javaScriptEnabled: false, storageState: state });
   await bare.goto(at);
   await bare.fill("input[name=name][type=search]", "pump <script");
   await press(bare, "Search");

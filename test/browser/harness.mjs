@@ -28,10 +28,20 @@ export async function story(tell) {
   const contexts = [];
   const patience = 15000;
 
+  // whole makes a click, which ends when the next page begins, wait for all of it.
+  function whole(page) {
+    const frame = page.mainFrame(), click = frame.click; // locators click here too
+    frame.click = async (...how) => {
+      await click.apply(frame, how);
+      await frame.waitForLoadState();
+    };
+  }
+
   // fresh opens a window of its own, of nobody.
   async function fresh(options = {}) {
     const context = await browser.newContext({ viewport: sizes.wide, ignoreHTTPSErrors: true, timezoneId: "Europe/Belgrade", locale: "en-GB", ...options });
     context.setDefaultTimeout(patience);
+    context.on("page", whole);
     contexts.push(context);
     // The policy's breaches are events of the page; they must not go unseen.
     await context.addInitScript(() => document.addEventListener("securitypolicyviolation", e => console.error("policy: " + e.violatedDirective + " " + e.blockedURI)));

@@ -70,12 +70,15 @@ document.addEventListener("DOMContentLoaded", () => {
     root.classList.remove("stale");
   }
 
-  // stands says that the numbers do not move any more, and why.
+  // stands says why the numbers do not move now.
   function stands(why) {
     root.classList.add("stale");
     part("state").textContent = why;
     part("state").hidden = false;
   }
+
+  // ends says why they will not move any more.
+  function ends(why) { stands(why + " The numbers do not move any more."); }
 
   const address = more => `${root.dataset.live}?${more}since=${last()}`;
   let polled = 0;
@@ -85,7 +88,7 @@ document.addEventListener("DOMContentLoaded", () => {
     source.onmessage = e => take(JSON.parse(e.data));
     source.addEventListener("over", e => {
       source.close();
-      stands(e.data + " The numbers do not move any more.");
+      ends(e.data);
     });
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) ask(); // it was answered, and not with a stream
@@ -107,8 +110,8 @@ document.addEventListener("DOMContentLoaded", () => {
         await fetch("/auth/refresh", { method: "POST" });
         return ask(true);
       }
-      if (r.type === "opaqueredirect" || r.status === 401) return stands("You are signed out. Load the page again to sign in.");
-      if (r.status === 403 || r.status === 404) return stands("You may not see this domain any more.");
+      if (r.type === "opaqueredirect" || r.status === 401) return ends("You are signed out. Load the page again to sign in.");
+      if (r.status === 403 || r.status === 404) return ends("You may not see this any more.");
     } catch {
       // no answer at all
     }
