@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -14,7 +15,7 @@ type liveDeviceView struct {
 	Sessions []api.ClientSession
 	Unknown  string // why the sessions cannot be told
 	Refusals []api.ClientRefusal
-	Was      string // what the page has, as liveDevice is asked for it
+	Was      string // a sum of it all, which differs when any of it does
 }
 
 // live asks who is connected as a device, and what it was refused.
@@ -28,6 +29,7 @@ func (v *visit) live(d deviceRecord, view *liveDeviceView) error {
 		err = v.device(http.MethodGet, d.ID, "/refusals", nil, &refused)
 	}
 	var refusal *Refusal
+	view.Unknown = ""
 	if errors.As(err, &refusal) && refusal.Status == http.StatusServiceUnavailable {
 		view.Unknown, err = refusal.Message, nil // another node is away; the rest can be shown
 	}
@@ -41,18 +43,68 @@ func (v *visit) live(d deviceRecord, view *liveDeviceView) error {
 	return nil
 }
 
-// liveDevice answers a page that asks what has changed: with nothing when
-// nothing has, so that what the reader does there is not disturbed.
+// deviceStep is how often an open page of a device is told what is new, in seconds.
+const deviceStep = 2
+
+// deviceNews is what such a page is told.
+type deviceNews struct {
+	Was  string `json:"was"`
+	HTML string `json:"html"`
+}
+
+// liveDevice sends the part of a device's page that changes by itself whenever it
+// has changed, as server-sent events, until the browser leaves, the person may no
+// longer see the device, or the server stops. With ?once it sends it as JSON, or
+// nothing when the page has it already.
 func liveDevice(v *visit, d deviceRecord) error {
+	was := v.r.Header.Get("Last-Event-Id") // when it comes again
+	if was == "" {
+		was = v.r.URL.Query().Get("was")
+	}
 	view := deviceView{listing: v.listing(), Device: d}
 	view.Path = v.devicesPath() + "/" + d.ID
 	if err := v.live(d, &view.liveDeviceView); err != nil {
 		return err
 	}
-	if v.r.URL.Query().Get("was") == view.Was {
-		v.w.WriteHeader(http.StatusNoContent)
+	news := func() (deviceNews, error) {
+		html, err := v.text("device", "device-live", page{Data: view})
+		return deviceNews{view.Was, html}, err
+	}
+	if v.r.URL.Query().Has("once") {
+		if was == view.Was {
+			v.w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		n, err := news()
+		if err != nil {
+			return err
+		}
+		v.w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(v.w).Encode(n) // who went away misses it
 		return nil
 	}
-	v.send(http.StatusOK, "device", "device-live", page{Title: d.Title(), Tab: "devices", Data: view})
-	return nil
+	return v.stream(func(s *stream) error {
+		for {
+			if was == view.Was {
+				if err := s.beat(); err != nil {
+					return err
+				}
+			} else {
+				n, err := news()
+				if err != nil {
+					return err
+				}
+				if err := s.send(n.Was, n); err != nil {
+					return err
+				}
+				was = n.Was
+			}
+			if !s.wait(v.s.untilNext(deviceStep)) {
+				return nil
+			}
+			if err := v.live(d, &view.liveDeviceView); err != nil && !isAway(err) {
+				return err
+			}
+		}
+	})
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,19 +71,26 @@ func events(t *testing.T, r *http.Response) func() (word, id, data string, ok bo
 }
 
 // watch serves a site over a real connection and opens the stream of its domain.
-func (s *site) watch(t *testing.T, header ...string) (*httptest.Server, *http.Response) {
+func (s *site) watch(t *testing.T) (*httptest.Server, *http.Response) {
+	t.Helper()
+	server := s.serve(t)
+	return server, s.listen(t, server, "/live")
+}
+
+func (s *site) serve(t *testing.T) *httptest.Server {
 	t.Helper()
 	// The API takes everybody of this machine for an owner, by that name.
 	server := httptest.NewUnstartedServer(s.handler)
 	server.Config.RegisterOnShutdown(s.pages.EndStreams)
 	server.Start()
 	t.Cleanup(server.Close)
-	return server, s.listen(t, server, header...)
+	return server
 }
 
-func (s *site) listen(t *testing.T, server *httptest.Server, header ...string) *http.Response {
+// listen opens a stream of the domain.
+func (s *site) listen(t *testing.T, server *httptest.Server, path string, header ...string) *http.Response {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", strings.Replace(server.URL, "127.0.0.1", "localhost", 1)+"/domains/plant/live", nil)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", strings.Replace(server.URL, "127.0.0.1", "localhost", 1)+"/domains/plant"+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,11 +138,15 @@ func TestLiveSendsAPointOfEachStep(t *testing.T) {
 			t.Errorf("event %d is %d bytes", i, len(data))
 		}
 	}
-	again := s.listen(t, httptest.NewServer(s.handler), "Last-Event-ID", lastID)
+	answer.Body.Close()
+	again := s.listen(t, s.serve(t), "/live", "Last-Event-ID", lastID)
 	_, _, data, _ := events(t, again)()
 	var b bulletin
-	if err := json.Unmarshal([]byte(data), &b); err != nil || len(b.Points) < 1 || len(b.Points) > 3 {
-		t.Errorf("who comes again gets %d points, %v; want what came since", len(b.Points), err)
+	if err := json.Unmarshal([]byte(data), &b); err != nil || len(b.Points) == 0 {
+		t.Fatalf("who comes again gets %q, %v", data, err)
+	}
+	if first := fmt.Sprint(int64(b.Points[0][0].(float64)) - 5); first != lastID {
+		t.Errorf("who comes again gets what came since %s, has %s", first, lastID)
 	}
 }
 
@@ -282,7 +296,7 @@ func TestPieceOfNobody(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.api.Open = false
-	at := "/" + string(s.fleet(1)[0]) + "/live"
+	at := "?name=pump"
 	if w := s.get(at); w.Code != http.StatusSeeOther {
 		t.Errorf("a browser: got %d, want to be sent to sign in", w.Code)
 	}
@@ -291,15 +305,15 @@ func TestPieceOfNobody(t *testing.T) {
 	}
 }
 
-// What has not changed is not sent again.
+// A device's page is told what has changed, and nothing when nothing has.
 func TestLiveDevice(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.live(&busy{})
 	at := "/" + string(s.fleet(1)[0])
 	body := s.get(at).Body.String()
-	asks := regexp.MustCompile(`hx-get="([^"]*)"`).FindStringSubmatch(body[strings.Index(body, `id="live"`):])
-	if asks == nil {
+	was := regexp.MustCompile(`data-was="(\w+)"`).FindStringSubmatch(body)
+	if was == nil {
 		t.Fatal("the page asks for no news")
 	}
 	if !strings.Contains(body, "m/a&amp;b/&#34;&lt;script&gt;") || strings.Contains(body, `"<script>`) {
@@ -308,15 +322,72 @@ func TestLiveDevice(t *testing.T) {
 	if !strings.Contains(body, "topic=m%2fa%26b%2f%22%3cscript%3e&amp;action=publish") {
 		t.Errorf("explain is not asked about the topic: %s", body)
 	}
-	path := strings.TrimPrefix(asks[1], "/domains/plant/devices")
-	if w := s.get(path); w.Code != http.StatusNoContent {
+	once := at + "/live?once&was=" + was[1]
+	if w := s.get(once); w.Code != http.StatusNoContent {
 		t.Errorf("nothing has changed: %d %s", w.Code, w.Body)
 	}
-	s.live(nobody{})
-	w := s.get(path)
-	if w.Code != 200 || !strings.HasPrefix(strings.TrimSpace(w.Body.String()), `<div id="live"`) || strings.Contains(w.Body.String(), "script&gt;") {
-		t.Errorf("the refusals are forgotten: %d %s", w.Code, w.Body)
+	turns := &turning{busy: &busy{}}
+	s.live(turns)
+	answer := s.listen(t, s.serve(t), "/devices"+at+"/live?was="+was[1])
+	if kind := answer.Header.Get("Content-Type"); answer.StatusCode != 200 || kind != "text/event-stream" {
+		t.Fatalf("got %d %s", answer.StatusCode, kind)
 	}
+	lines := bufio.NewReader(answer.Body)
+	for range 3 { // it is told that the server is there, and no more
+		if line, err := lines.ReadString('\n'); err != nil || line != ":\n" {
+			t.Fatalf("got %q, %v", line, err)
+		}
+		if line, err := lines.ReadString('\n'); err != nil || line != "\n" {
+			t.Fatalf("got %q, %v", line, err)
+		}
+	}
+	turns.quiet.Store(true)
+	answer.Body = io.NopCloser(lines)
+	next := events(t, answer)
+	var n deviceNews
+	word, id, data, _ := next()
+	for data == "" { // a beat that was on its way
+		word, id, data, _ = next()
+	}
+	if err := json.Unmarshal([]byte(data), &n); word != "" || id != n.Was || err != nil || n.Was == was[1] {
+		t.Fatalf("got %q %q %q, %v", word, id, data, err)
+	}
+	if !strings.HasPrefix(strings.TrimSpace(n.HTML), `<section`) || !strings.Contains(n.HTML, "No door has refused it lately") || strings.Contains(n.HTML, "script&gt;") {
+		t.Errorf("the refusals are forgotten: %s", n.HTML)
+	}
+	if w := s.get(once); w.Code != 200 || w.Header().Get("Content-Type") != "application/json" || strings.TrimSpace(w.Body.String()) != data {
+		t.Errorf("who asks once gets %d %s, not %s", w.Code, w.Body, data)
+	}
+	// Who comes again has it; a device that is gone ends it.
+	again := s.listen(t, s.serve(t), "/devices"+at+"/live?was="+was[1], "Last-Event-ID", n.Was)
+	if line, err := bufio.NewReader(again.Body).ReadString('\n'); err != nil || line != ":\n" {
+		t.Errorf("who comes again gets %q, %v", line, err)
+	}
+	if err := s.registry.DeleteDevice(t.Context(), s.domain.ID, registry.DeviceID(at[1:])); err != nil {
+		t.Fatal(err)
+	}
+	for word != "over" {
+		var ok bool
+		if word, _, data, ok = next(); !ok {
+			t.Fatal("it ended without a word")
+		}
+	}
+	if data != "You may not see this any more." {
+		t.Errorf("the page is told %q", data)
+	}
+}
+
+// turning is a busy gateway that forgets.
+type turning struct {
+	*busy
+	quiet atomic.Bool
+}
+
+func (g *turning) Refusals(ctx context.Context, id registry.DeviceID) ([]adapters.Refusal, error) {
+	if g.quiet.Load() {
+		return nil, nil
+	}
+	return g.busy.Refusals(ctx, id)
 }
 
 // Every reason for which a device may be refused is told in words.

@@ -15,7 +15,7 @@ var routes = []route{
 	{"GET /domains/{domain}", showOverview, false},
 	{"GET /domains/{domain}/live", liveOverview, true},
 	{"GET /domains/{domain}/health", showHealth, false},
-	{"GET /domains/{domain}/devices/{device}/live", onDevice(liveDevice), false},
+	{"GET /domains/{domain}/devices/{device}/live", onDevice(liveDevice), true},
 	{"GET /domains/{domain}/channels", listChannels, false},
 	{"POST /domains/{domain}/channels", createChannel, false},
 	{"GET /domains/{domain}/channels/{channel}", onChannel(showChannel), false},

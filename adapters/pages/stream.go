@@ -104,7 +104,6 @@ func (s *stream) send(id string, news any) error {
 
 // event sends one: word and id may be empty, and data must be one line.
 func (s *stream) event(word, id, data string) error {
-	_ = s.control.SetWriteDeadline(time.Now().Add(sendWithin)) // a writer without deadlines is a test's
 	text := "data: " + data + "\n\n"
 	if id != "" {
 		text = "id: " + id + "\n" + text
@@ -112,6 +111,15 @@ func (s *stream) event(word, id, data string) error {
 	if word != "" {
 		text = "event: " + word + "\n" + text
 	}
+	return s.write(text)
+}
+
+// beat sends nothing that a page takes for news. It finds out whether the browser
+// is still there, and keeps proxies from breaking off.
+func (s *stream) beat() error { return s.write(":\n\n") }
+
+func (s *stream) write(text string) error {
+	_ = s.control.SetWriteDeadline(time.Now().Add(sendWithin)) // a writer without deadlines is a test's
 	if _, err := s.v.w.Write([]byte(text)); err != nil {
 		return errLeft
 	}

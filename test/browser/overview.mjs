@@ -140,7 +140,7 @@ await story(async ({ as, fresh, look, check }) => {
   await guest.waitForFunction(() => document.querySelectorAll(".chart canvas").length === 4);
   await api(owner, "DELETE", "/domains/flow/members/" + made.id);
   await guest.waitForSelector("[data-state]:not([hidden])");
-  check((await guest.textContent("[data-state]")).includes("do not move any more"), "the page says that it stands still: " + await guest.textContent("[data-state]"));
+  check((await guest.textContent("[data-state]")).includes("does not change any more"), "the page says that it stands still: " + await guest.textContent("[data-state]"));
   await look(guest, "overview-over");
   check((await guest.goto(at)).status() === 403, "and is not to be had again");
   await guest.context().close();

@@ -107,14 +107,3 @@ document.addEventListener("DOMContentLoaded", () => {
   else stayIn();
 });
 document.addEventListener("htmx:afterSwap", e => revive(e.target));
-
-// A part that is asked for again and again says when it stands still.
-document.addEventListener("htmx:afterRequest", e => {
-  const part = e.detail.elt.closest("[data-asks]"), note = part && document.getElementById(part.dataset.asks);
-  if (!note) return;
-  const status = e.detail.xhr.status;
-  note.hidden = status >= 200 && status < 300;
-  note.textContent = status === 401 ? "You are signed out. Load the page again to sign in."
-    : status === 403 || status === 404 ? "You may not see this any more, or it is gone."
-    : "The server does not answer. What is shown here may be old.";
-});

@@ -1,5 +1,5 @@
 // The charts of a domain's overview, and its numbers, told anew in every step by
-// the server. Where no stream can be had, they are asked for now and then.
+// the server.
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
   const root = document.getElementById("overview");
@@ -49,74 +49,17 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  function take(news) {
-    rows = [...rows, ...news.points.filter(p => p[0] > last())].slice(-keep);
-    for (const [id, text] of Object.entries(news.now)) {
+  function take(n) {
+    rows = [...rows, ...n.points.filter(p => p[0] > last())].slice(-keep);
+    for (const [id, text] of Object.entries(n.now)) {
       const at = root.querySelector(`[data-now="${id}"]`);
       if (at && at.textContent !== text) at.textContent = text;
     }
-    part("partial").hidden = !news.partial;
-    if (news.reasons) {
-      const focus = document.activeElement && document.activeElement.id;
-      const was = part("refused").contains(document.activeElement);
-      part("refused").innerHTML = news.reasons;
-      const now = was && document.getElementById(focus);
-      if (now) now.focus();
-    }
+    part("partial").hidden = !n.partial;
+    if (n.reasons) replace(part("refused"), n.reasons);
     const quiet = document.querySelector("[data-quiet]");
     if (quiet && rows.some(r => r[3] > 0)) quiet.remove();
     draw();
-    part("state").hidden = true;
-    root.classList.remove("stale");
-  }
-
-  // stands says why the numbers do not move now.
-  function stands(why) {
-    root.classList.add("stale");
-    part("state").textContent = why;
-    part("state").hidden = false;
-  }
-
-  // ends says why they will not move any more.
-  function ends(why) { stands(why + " The numbers do not move any more."); }
-
-  const address = more => `${root.dataset.live}?${more}since=${last()}`;
-  let polled = 0;
-
-  function listen() {
-    const source = new EventSource(address(""));
-    source.onmessage = e => take(JSON.parse(e.data));
-    source.addEventListener("over", e => {
-      source.close();
-      ends(e.data);
-    });
-    source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) ask(); // it was answered, and not with a stream
-      else stands("The connection broke. Trying again…");
-    };
-    window.addEventListener("pagehide", () => source.close(), { once: true });
-  }
-
-  // ask asks once, and begins to listen again after a minute of asking.
-  async function ask(renewed) {
-    try {
-      const r = await fetch(address("once&"), { redirect: "manual" });
-      if (r.ok) {
-        take(await r.json());
-        polled++;
-        return void setTimeout(polled % 12 ? ask : listen, 5000);
-      }
-      if (r.status === 401 && !renewed) { // the access token has ended; it can be renewed
-        await fetch("/auth/refresh", { method: "POST" });
-        return ask(true);
-      }
-      if (r.type === "opaqueredirect" || r.status === 401) return ends("You are signed out. Load the page again to sign in.");
-      if (r.status === 403 || r.status === 404) return ends("You may not see this any more.");
-    } catch {
-      // no answer at all
-    }
-    stands("The server does not answer. Trying again…");
-    setTimeout(ask, 5000);
   }
 
   figures.forEach(build);
@@ -125,5 +68,5 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   wide.observe(root);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(build));
-  listen();
+  news({ root, note: part("state"), take, address: more => `${root.dataset.live}?${more}since=${last()}` });
 });
