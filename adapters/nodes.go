@@ -27,8 +27,9 @@ const (
 )
 
 // Nodes asks all gateways of a cluster as if they were one: who is connected
-// where, what happens in a domain, whom the doors refused, and end that session. Join it, then have Run running while it is used;
-// it is safe for concurrent use.
+// where, what happens in a domain and whom the doors refused; it ends sessions
+// wherever they are. Join it, then have Run running while it is used; it is safe
+// for concurrent use.
 type Nodes struct {
 	Gateway *Gateway
 	Bus     *messaging.Bus
@@ -55,6 +56,7 @@ type nodeWord struct {
 	// sessions, of which a question without End ends none.
 	About    string            `json:"about,omitempty"`
 	Domain   registry.DomainID `json:"domain,omitempty"`
+	Reason   registry.Reason   `json:"reason,omitempty"`
 	Since    time.Time         `json:"since,omitzero"`
 	Traffic  *Traffic          `json:"traffic,omitempty"`
 	Refusals []Refusal         `json:"refusals,omitempty"`
@@ -145,7 +147,7 @@ func (n *Nodes) answer(question nodeWord) nodeWord {
 		t := n.Gateway.Traffic(question.Domain, question.Since)
 		return nodeWord{Traffic: &t}
 	case aboutRefusals:
-		return nodeWord{Refusals: n.Gateway.Refusals(question.Device)}
+		return nodeWord{Refusals: n.Gateway.Refusals(RefusalQuery{question.Domain, question.Device, question.Reason})}
 	}
 	return nodeWord{} // of a later version; so that it does not wait
 }
@@ -192,18 +194,17 @@ func (n *Nodes) ask(ctx context.Context, device registry.DeviceID, end string) (
 	return all, ctx.Err()
 }
 
-// Refusals returns what a device was refused lately on all nodes, the latest
+// Refusals returns what devices were refused lately on all nodes, the latest
 // first. A node that does not answer within a second is left out.
-func (n *Nodes) Refusals(ctx context.Context, device registry.DeviceID) ([]Refusal, error) {
+func (n *Nodes) Refusals(ctx context.Context, q RefusalQuery) ([]Refusal, error) {
 	var all []Refusal
-	answers, _ := n.everywhere(ctx, nodeWord{About: aboutRefusals, Device: device})
+	answers, _ := n.everywhere(ctx, nodeWord{About: aboutRefusals, Domain: q.Domain, Device: q.Device, Reason: q.Reason})
 	for _, w := range answers {
 		for _, r := range w.Refusals {
 			all = fold(all, r)
 		}
 	}
-	slices.SortFunc(all, byLast)
-	return all[:min(len(all), maxRefusals)], ctx.Err()
+	return q.latest(all), ctx.Err()
 }
 
 // Traffic tells what happened in a domain on all nodes: one point for each step

@@ -19,16 +19,19 @@ const (
 	maxRefusals       = 20
 	maxRefusedDevices = 10_000
 	maxAllRefusals    = 50_000
+	// maxListedRefusals bounds a list of those of all devices of a domain.
+	maxListedRefusals = 100
 	// maxRefusedTopic bounds the topic that is kept, in bytes.
 	maxRefusedTopic = 256
 )
 
 // A Refusal is what a device was told no to, as often as it was the same.
 type Refusal struct {
-	Via    string          `json:"via"`    // "mqtt", "http", "ws"
-	Action string          `json:"action"` // "connect", "publish", "subscribe"
-	Reason registry.Reason `json:"reason"`
-	Remote string          `json:"remote"` // address
+	Device registry.DeviceID `json:"device"`
+	Via    string            `json:"via"`    // "mqtt", "http", "ws"
+	Action string            `json:"action"` // "connect", "publish", "subscribe"
+	Reason registry.Reason   `json:"reason"`
+	Remote string            `json:"remote"` // address
 	// Topic is as the device named it, which may be anything but is text; a
 	// long one is cut, and ends in "…". Connects have none.
 	Topic string    `json:"topic,omitempty"`
@@ -38,7 +41,7 @@ type Refusal struct {
 }
 
 func (r Refusal) same(o Refusal) bool {
-	return r.Via == o.Via && r.Action == o.Action && r.Reason == o.Reason && r.Remote == o.Remote && r.Topic == o.Topic
+	return r.Device == o.Device && r.Via == o.Via && r.Action == o.Action && r.Reason == o.Reason && r.Remote == o.Remote && r.Topic == o.Topic
 }
 
 // fold puts a refusal among others: with the one that it repeats, if any.
@@ -59,7 +62,22 @@ func fold(all []Refusal, r Refusal) []Refusal {
 	return append(all, r)
 }
 
-func byLast(a, b Refusal) int { return b.Last.Compare(a.Last) }
+// A RefusalQuery asks for the latest refusals of one device or, without one, of
+// all devices of a domain: 20 or 100 of them. A reason leaves out all others.
+type RefusalQuery struct {
+	Domain registry.DomainID
+	Device registry.DeviceID
+	Reason registry.Reason
+}
+
+// latest sorts refusals and takes as many as are asked for.
+func (q RefusalQuery) latest(all []Refusal) []Refusal {
+	slices.SortFunc(all, func(a, b Refusal) int { return b.Last.Compare(a.Last) })
+	if q.Device != "" {
+		return all[:min(len(all), maxRefusals)]
+	}
+	return all[:min(len(all), maxListedRefusals)]
+}
 
 // refusals remembers the last ones of each device on this node. The device that
 // was refused longest ago is forgotten first.
@@ -71,20 +89,21 @@ type refusals struct {
 }
 
 type refusedDevice struct {
-	id  registry.DeviceID
-	all []Refusal
+	id     registry.DeviceID
+	domain registry.DomainID
+	all    []Refusal
 }
 
-func (t *refusals) add(id registry.DeviceID, r Refusal) {
+func (t *refusals) add(domain registry.DomainID, r Refusal) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.of[id]
+	at := t.of[r.Device]
 	if at == nil {
 		if t.of == nil {
 			t.of = map[registry.DeviceID]*order.Element{}
 		}
-		at = t.recent.PushFront(&refusedDevice{id: id})
-		t.of[id] = at
+		at = t.recent.PushFront(&refusedDevice{id: r.Device, domain: domain})
+		t.of[r.Device] = at
 	}
 	t.recent.MoveToFront(at)
 	d := at.Value.(*refusedDevice)
@@ -120,16 +139,29 @@ func (t *refusals) forget(id registry.DeviceID) {
 	}
 }
 
-func (t *refusals) list(id registry.DeviceID) []Refusal {
+func (t *refusals) list(q RefusalQuery) []Refusal {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	at := t.of[id]
-	if at == nil {
-		return nil
+	var all []Refusal
+	take := func(d *refusedDevice) {
+		for _, r := range d.all {
+			if q.Reason == "" || r.Reason == q.Reason {
+				all = append(all, r)
+			}
+		}
 	}
-	all := slices.Clone(at.Value.(*refusedDevice).all)
-	slices.SortFunc(all, byLast)
-	return all
+	if q.Device != "" {
+		if at := t.of[q.Device]; at != nil {
+			take(at.Value.(*refusedDevice))
+		}
+	} else {
+		for at := t.recent.Front(); at != nil; at = at.Next() {
+			if d := at.Value.(*refusedDevice); d.domain == q.Domain {
+				take(d)
+			}
+		}
+	}
+	t.mu.Unlock()
+	return q.latest(all)
 }
 
 // cutTopic makes text of bounded length of what a device named.
@@ -148,9 +180,9 @@ func cutTopic(topic string) string {
 	return topic
 }
 
-// Refusals returns what a device was refused lately on this node, the latest
+// Refusals returns what devices were refused lately on this node, the latest
 // first.
-func (g *Gateway) Refusals(id registry.DeviceID) []Refusal { return g.refusals.list(id) }
+func (g *Gateway) Refusals(q RefusalQuery) []Refusal { return g.refusals.list(q) }
 
 // A fullError is an ErrLimited of a device that has all the sessions it may.
 type fullError struct{ device *registry.Device }
@@ -179,15 +211,15 @@ func (g *Gateway) noteConnect(c authn.Credential, err error) {
 	default:
 		return
 	}
-	g.note(g.traffic.of(domain, g.Now()), device, Refusal{Via: c.Via, Action: "connect", Remote: c.Remote.String()}, err)
+	g.note(domain, g.traffic.of(domain, g.Now()), Refusal{Device: device, Via: c.Via, Action: "connect", Remote: c.Remote.String()}, err)
 }
 
 // note counts a refusal of a device that is known.
-func (g *Gateway) note(in *domainTraffic, device registry.DeviceID, r Refusal, err error) {
+func (g *Gateway) note(domain registry.DomainID, in *domainTraffic, r Refusal, err error) {
 	now := g.Now()
 	r.Reason, r.Topic, r.Count, r.First, r.Last = ReasonOf(err), cutTopic(r.Topic), 1, now, now
 	in.refused(r.Reason, now)
-	g.refusals.add(device, r)
+	g.refusals.add(domain, r)
 }
 
 // Refused counts a refusal that a door found by itself, such as a message that

@@ -178,7 +178,7 @@ func (s *Session) refused(action, topic string, err error) {
 		return
 	}
 	s.counted.refused(err)
-	s.gateway.note(s.traffic, s.device.ID, Refusal{Via: s.via, Action: action, Remote: s.remote.String(), Topic: topic}, err)
+	s.gateway.note(s.device.Domain, s.traffic, Refusal{Device: s.device.ID, Via: s.via, Action: action, Remote: s.remote.String(), Topic: topic}, err)
 	now := s.gateway.Now()
 	s.mu.Lock()
 	if !s.told.IsZero() && now.Sub(s.told) < refusalEvery {

@@ -41,20 +41,49 @@ func TestTrafficDomainsAreBounded(t *testing.T) {
 	}
 }
 
+func TestRefusalsOfADomain(t *testing.T) {
+	t.Parallel()
+	var all refusals
+	at := func(i int) time.Time { return time.Unix(int64(i), 0) }
+	for i := range 500 { // of fifty devices in two domains, in turn
+		why := registry.ReasonWrongSecret
+		if i%100 < 2 {
+			why = registry.ReasonRightMissing
+		}
+		all.add(registry.DomainID(fmt.Sprint(i%2)), Refusal{Device: registry.DeviceID(fmt.Sprint(i % 50)), Topic: fmt.Sprint(i), Reason: why, Count: 1, First: at(i), Last: at(i)})
+	}
+	got := all.list(RefusalQuery{Domain: "1"})
+	if len(got) != maxListedRefusals {
+		t.Fatalf("%d are listed, want %d", len(got), maxListedRefusals)
+	}
+	for i, r := range got {
+		if want := fmt.Sprint(499 - 2*i); r.Topic != want {
+			t.Fatalf("number %d is %s, want %s", i, r.Topic, want)
+		}
+	}
+	got = all.list(RefusalQuery{Domain: "1", Reason: registry.ReasonRightMissing})
+	if len(got) != 5 || got[0].Topic != "401" || got[4].Topic != "1" {
+		t.Errorf("of one reason: %+v, want five", got)
+	}
+	if got := all.list(RefusalQuery{Domain: "2"}); len(got) != 0 {
+		t.Errorf("of a domain where nobody was refused: %+v", got)
+	}
+}
+
 func TestRefusedDevicesAreBounded(t *testing.T) {
 	t.Parallel()
 	var all refusals
 	at := time.Unix(1e9, 0)
 	device := func(i int) registry.DeviceID { return registry.DeviceID(fmt.Sprint(i)) }
 	for i := range maxRefusedDevices + 10 {
-		all.add(device(i), Refusal{Count: 1, First: at, Last: at})
-		all.add(device(0), Refusal{Count: 1, First: at, Last: at})
+		all.add("d", Refusal{Device: device(i), Count: 1, First: at, Last: at})
+		all.add("d", Refusal{Device: device(0), Count: 1, First: at, Last: at})
 	}
-	if len(all.of) != maxRefusedDevices || all.list(device(1)) != nil || len(all.list(device(0))) != 1 {
+	if len(all.of) != maxRefusedDevices || all.list(RefusalQuery{Device: device(1)}) != nil || len(all.list(RefusalQuery{Device: device(0)})) != 1 {
 		t.Errorf("%d devices are remembered, want %d without those of long ago", len(all.of), maxRefusedDevices)
 	}
 	for i := range 2 * maxAllRefusals {
-		all.add(device(i/maxRefusals), Refusal{Topic: fmt.Sprint(i), Count: 1, First: at, Last: at})
+		all.add("d", Refusal{Device: device(i / maxRefusals), Topic: fmt.Sprint(i), Count: 1, First: at, Last: at})
 		if all.total > maxAllRefusals {
 			t.Fatalf("%d refusals are remembered, want at most %d", all.total, maxAllRefusals)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -199,7 +200,7 @@ func TestRefusalsFold(t *testing.T) {
 	if _, err := w.Gateway.Open(t.Context(), wrong); err == nil {
 		t.Fatal("a wrong secret is let in")
 	}
-	all := w.Gateway.Refusals(d.ID)
+	all := w.Gateway.Refusals(adapters.RefusalQuery{Device: d.ID})
 	if len(all) != 3 {
 		t.Fatalf("got %+v, want three", all)
 	}
@@ -212,7 +213,7 @@ func TestRefusalsFold(t *testing.T) {
 	if err := w.Registry.DeleteDevice(t.Context(), w.Domain.ID, d.ID); err != nil {
 		t.Fatal(err)
 	}
-	if all := w.Gateway.Refusals(d.ID); len(all) != 0 {
+	if all := w.Gateway.Refusals(adapters.RefusalQuery{Device: d.ID}); len(all) != 0 {
 		t.Errorf("of a device that is gone: %+v", all)
 	}
 }
@@ -226,19 +227,19 @@ func TestRefusalsAreBounded(t *testing.T) {
 		w.Clock.Advance(time.Millisecond)
 		refuse(t, s, fmt.Sprintf("%s/%d", stored, i))
 	}
-	all := w.Gateway.Refusals(d.ID)
+	all := w.Gateway.Refusals(adapters.RefusalQuery{Device: d.ID})
 	if len(all) != 20 || all[0].Topic != stored+"/99" || all[19].Topic != stored+"/80" {
 		t.Errorf("got %d from %+v to %+v, want the last twenty", len(all), all[0], all[len(all)-1])
 	}
 	for _, topic := range []string{stored + "/" + strings.Repeat("x", 60_000), stored + "/" + strings.Repeat("ä", 60_000), stored + "/" + strings.Repeat("äx", 300)} {
 		refuse(t, s, topic)
-		got := w.Gateway.Refusals(d.ID)[0].Topic
+		got := w.Gateway.Refusals(adapters.RefusalQuery{Device: d.ID})[0].Topic
 		if len(got) > 260 || !strings.HasSuffix(got, "…") || !utf8.ValidString(got) || !strings.HasPrefix(topic, strings.TrimSuffix(got, "…")) {
 			t.Errorf("a long topic is kept as %q", got)
 		}
 	}
 	refuse(t, s, "m/\xff\x00")
-	if got := w.Gateway.Refusals(d.ID)[0].Topic; got != "m/\uFFFD\uFFFD" {
+	if got := w.Gateway.Refusals(adapters.RefusalQuery{Device: d.ID})[0].Topic; got != "m/\uFFFD\uFFFD" {
 		t.Errorf("what is no text is kept as %q", got)
 	}
 }
@@ -253,7 +254,7 @@ func TestTooManySessionsIsTheDevices(t *testing.T) {
 	if _, err := w.Gateway.Open(t.Context(), credential(d)); adapters.KindOf(err) != adapters.Limited {
 		t.Fatalf("a second session: %v", err)
 	}
-	if all := w.Gateway.Refusals(d.ID); len(all) != 1 || all[0].Reason != registry.ReasonLimited {
+	if all := w.Gateway.Refusals(adapters.RefusalQuery{Device: d.ID}); len(all) != 1 || all[0].Reason != registry.ReasonLimited {
 		t.Errorf("got %+v, want it to be limited", all)
 	}
 }
@@ -272,7 +273,7 @@ func FuzzRefusedTopic(f *testing.F) {
 		if s.CanPublish(t.Context(), topic) == nil {
 			t.Fatal("allowed")
 		}
-		for _, r := range w.Gateway.Refusals(d.ID) {
+		for _, r := range w.Gateway.Refusals(adapters.RefusalQuery{Device: d.ID}) {
 			if len(r.Topic) > 3*256+3 || !utf8.ValidString(r.Topic) || strings.Contains(r.Topic, "\x00") {
 				t.Fatalf("%q is kept as %q", topic, r.Topic)
 			}
@@ -344,13 +345,20 @@ func TestTrafficOfTwoNodes(t *testing.T) {
 	if newest, err := here.Traffic(t.Context(), w.Domain.ID, all.Points[len(all.Points)-2].At()); err != nil || len(newest.Points) > 2 || len(newest.Points) < 1 {
 		t.Errorf("since the last but one: %d points, %v", len(newest.Points), err)
 	}
-	told, err := here.Refusals(t.Context(), d.ID)
+	told, err := here.Refusals(t.Context(), adapters.RefusalQuery{Device: d.ID})
 	if err != nil || len(told) != 2 {
 		t.Fatalf("got %+v, %v, want two refusals", told, err)
 	}
 	counts := map[string]int{}
 	for _, r := range told {
 		counts[r.Topic] = r.Count
+	}
+	inDomain, err := here.Refusals(t.Context(), adapters.RefusalQuery{Domain: w.Domain.ID, Reason: registry.ReasonChannelUnknown})
+	if err != nil || !slices.Equal(inDomain, told) {
+		t.Errorf("of the domain: %+v, %v, want %+v", inDomain, err, told)
+	}
+	if other, err := here.Refusals(t.Context(), adapters.RefusalQuery{Domain: w.Domain.ID, Reason: registry.ReasonWrongSecret}); err != nil || len(other) != 0 {
+		t.Errorf("for another reason: %+v, %v", other, err)
 	}
 	if counts["m/home/c/nothing"] != 2 || counts["m/home/c/nothing/either"] != 1 {
 		t.Errorf("got %v", counts)
@@ -397,7 +405,7 @@ func TestTrafficWithAnOlderNode(t *testing.T) {
 		default:
 		}
 	}
-	if _, err := here.Refusals(t.Context(), d.ID); err != nil {
+	if _, err := here.Refusals(t.Context(), adapters.RefusalQuery{Device: d.ID}); err != nil {
 		t.Error(err)
 	}
 }

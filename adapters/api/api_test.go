@@ -82,11 +82,11 @@ func (l live) Traffic(_ context.Context, _ registry.DomainID, since time.Time) (
 	return all, nil
 }
 
-func (l live) Refusals(_ context.Context, d registry.DeviceID) ([]adapters.Refusal, error) {
-	if d != l.device {
+func (l live) Refusals(_ context.Context, q adapters.RefusalQuery) ([]adapters.Refusal, error) {
+	if q.Device != l.device && q.Device != "" || q.Reason != registry.ReasonRightMissing && q.Reason != "" {
 		return nil, nil
 	}
-	return []adapters.Refusal{{Via: "mqtt", Action: "publish", Reason: registry.ReasonRightMissing, Remote: "::1", Topic: "m/<script>", Count: 7, First: time.Unix(1, 0), Last: time.Unix(2, 0)}}, nil
+	return []adapters.Refusal{{Device: l.device, Via: "mqtt", Action: "publish", Reason: registry.ReasonRightMissing, Remote: "::1", Topic: "m/<script>", Count: 7, First: time.Unix(1, 0), Last: time.Unix(2, 0)}}, nil
 }
 
 // Explain recognises the one device by its secret, as the gateway would.

@@ -155,6 +155,7 @@ func (s *site) good() map[string]func() request {
 		},
 
 		"viewTraffic":        as(d+"/traffic?since=2020-01-01T00:00:00Z", nil),
+		"listRefusals":       as(d+"/refusals?reason=right_missing", nil),
 		"listClientRefusals": as(client+"/refusals", nil),
 
 		"createClient":     as(d+"/clients", m{"name": "p", "credentials": m{"identity": "SN1", "secret": "brought-by-caller"}, "status": "disabled"}),

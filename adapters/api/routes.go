@@ -117,6 +117,7 @@ var routes = []route{
 	{"POST", "/{domain}/clients/{client}/certs", authz.ClientSecret, (*Server).issueCertificate, 0},
 	{"GET", "/{domain}/health", authz.ClientView, (*Server).viewHealth, 0},
 	{"GET", "/{domain}/traffic", authz.DomainView, (*Server).viewTraffic, 0},
+	{"GET", "/{domain}/refusals", authz.ClientSessions, (*Server).listRefusals, 0},
 	{"GET", "/{domain}/clients/{client}/refusals", authz.ClientSessions, (*Server).listClientRefusals, 0},
 	{"GET", "/{domain}/certs", authz.ClientView, (*Server).listCertificates, 0},
 	{"GET", "/{domain}/certs/{certificate}", authz.ClientView, (*Server).viewCertificate, 0},

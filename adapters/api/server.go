@@ -45,7 +45,8 @@ type LiveSessions interface {
 type LiveTraffic interface {
 	// Traffic has one point for each step that began after since.
 	Traffic(ctx context.Context, domain registry.DomainID, since time.Time) (adapters.Traffic, error)
-	Refusals(ctx context.Context, device registry.DeviceID) ([]adapters.Refusal, error)
+	// Refusals are the latest ones, the last first.
+	Refusals(ctx context.Context, q adapters.RefusalQuery) ([]adapters.Refusal, error)
 }
 
 // An Explainer takes a decision and tells every step of it.

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -56,14 +57,43 @@ func (s *Server) listClientRefusals(ctx context.Context, c *call) (answer, error
 	if err != nil {
 		return answer{}, err
 	}
-	all, err := s.Traffic.Refusals(ctx, d.ID)
+	all, err := s.Traffic.Refusals(ctx, adapters.RefusalQuery{Domain: c.domain, Device: d.ID})
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(ClientRefusalPage{Total: len(all), Limit: len(all), Refusals: each(all, func(r adapters.Refusal) ClientRefusal {
-		return ClientRefusal{
-			Via: r.Via, Action: ClientRefusalAction(r.Action), Reason: string(r.Reason), Remote: r.Remote, Topic: r.Topic,
-			Count: r.Count, FirstAt: r.First, LastAt: r.Last,
+	return s.refusals(ctx, c, all)
+}
+
+func (s *Server) listRefusals(ctx context.Context, c *call) (answer, error) {
+	all, err := s.Traffic.Refusals(ctx, adapters.RefusalQuery{Domain: c.domain, Reason: registry.Reason(c.request.URL.Query().Get("reason"))})
+	if err != nil {
+		return answer{}, err
+	}
+	return s.refusals(ctx, c, all)
+}
+
+// refusals presents refusals of devices of the domain. Those of a device that is
+// gone are left out.
+func (s *Server) refusals(ctx context.Context, c *call, all []adapters.Refusal) (answer, error) {
+	names := map[registry.DeviceID]string{}
+	rows := []ClientRefusal{}
+	for _, r := range all {
+		name, known := names[r.Device]
+		if !known {
+			switch d, err := s.Registry.Device(ctx, c.domain, r.Device); {
+			case errors.Is(err, registry.ErrNotFound):
+				continue
+			case err != nil:
+				return answer{}, err
+			default:
+				name = d.Name
+				names[d.ID] = name
+			}
 		}
-	})})
+		rows = append(rows, ClientRefusal{
+			ClientID: string(r.Device), ClientName: name, Via: r.Via, Action: ClientRefusalAction(r.Action), Reason: string(r.Reason), Remote: r.Remote,
+			Topic: r.Topic, Count: r.Count, FirstAt: r.First, LastAt: r.Last,
+		})
+	}
+	return ok(ClientRefusalPage{Total: len(rows), Limit: len(rows), Refusals: rows})
 }

@@ -32,11 +32,24 @@ func TestTraffic(t *testing.T) {
 func TestClientRefusals(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	all := decode[ClientRefusalPage](t, s.do("GET", "/"+string(s.domain.ID)+"/clients/"+string(s.client.ID)+"/refusals", s.viewer, nil))
-	if all.Total != 1 || len(all.Refusals) != 1 {
-		t.Fatalf("got %+v", all)
+	d := "/" + string(s.domain.ID)
+	for _, path := range []string{d + "/clients/" + string(s.client.ID) + "/refusals", d + "/refusals", d + "/refusals?reason=right_missing"} {
+		all := decode[ClientRefusalPage](t, s.do("GET", path, s.viewer, nil))
+		if all.Total != 1 || len(all.Refusals) != 1 {
+			t.Fatalf("%s: got %+v", path, all)
+		}
+		if r := all.Refusals[0]; r.ClientID != string(s.client.ID) || r.ClientName != s.client.Name || r.Topic != "m/<script>" || r.Count != 7 || r.Action != "publish" || r.Reason != string(registry.ReasonRightMissing) || !r.LastAt.After(r.FirstAt) {
+			t.Errorf("%s: got %+v", path, r)
+		}
 	}
-	if r := all.Refusals[0]; r.Topic != "m/<script>" || r.Count != 7 || r.Action != "publish" || r.Reason != string(registry.ReasonRightMissing) || !r.LastAt.After(r.FirstAt) {
-		t.Errorf("got %+v", r)
+	if all := decode[ClientRefusalPage](t, s.do("GET", d+"/refusals?reason=wrong_secret", s.viewer, nil)); all.Total != 0 || all.Refusals == nil {
+		t.Errorf("for another reason: %+v", all)
+	}
+	// The same question about a device that is gone.
+	if err := s.api.Registry.DeleteDevice(t.Context(), s.domain.ID, s.client.ID); err != nil {
+		t.Fatal(err)
+	}
+	if all := decode[ClientRefusalPage](t, s.do("GET", d+"/refusals", s.viewer, nil)); all.Total != 0 {
+		t.Errorf("of a device that is gone: %+v", all)
 	}
 }

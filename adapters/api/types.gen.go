@@ -1357,7 +1357,11 @@ type ClientPatch struct {
 
 // ClientRefusal defines model for ClientRefusal.
 type ClientRefusal struct {
-	Action ClientRefusalAction `json:"action"`
+	Action   ClientRefusalAction `json:"action"`
+	ClientID string              `json:"client_id"`
+
+	// ClientName Empty when it has none.
+	ClientName string `json:"client_name"`
 
 	// Count How often it was the same.
 	Count   int       `json:"count"`
@@ -2694,6 +2698,12 @@ type ViewHealthParams struct {
 	Kind   HealthKind  `form:"kind,omitempty" json:"kind,omitempty"`
 	Offset QueryOffset `form:"offset,omitempty" json:"offset,omitempty"`
 	Limit  QueryLimit  `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListRefusalsParams defines parameters for ListRefusals.
+type ListRefusalsParams struct {
+	// Reason Only those for this reason, such as channel_unknown.
+	Reason string `form:"reason,omitempty" json:"reason,omitempty"`
 }
 
 // ViewTrafficParams defines parameters for ViewTraffic.

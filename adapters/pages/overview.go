@@ -339,3 +339,20 @@ func showHealth(v *visit) error {
 	v.show(http.StatusOK, "health", page{Title: "Health", Tab: "overview", Data: view})
 	return nil
 }
+
+// A refusalsView is whom the doors refused lately, for one reason or for any.
+type refusalsView struct {
+	Reason   string
+	Refusals []api.ClientRefusal
+}
+
+func showRefusals(v *visit) error {
+	view := refusalsView{Reason: v.r.URL.Query().Get("reason")}
+	var all api.ClientRefusalPage
+	if err := v.ask(http.MethodGet, v.inDomain("/refusals?reason="+url.QueryEscape(view.Reason)), nil, &all); err != nil {
+		return err
+	}
+	view.Refusals = all.Refusals
+	v.show(http.StatusOK, "refusals", page{Title: "Refusals", Tab: "overview", Data: view})
+	return nil
+}

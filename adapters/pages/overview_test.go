@@ -2,6 +2,7 @@ package pages
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,8 @@ type busy struct {
 	mu   sync.Mutex
 	step int64
 	err  error
+
+	device registry.DeviceID // which is refused
 }
 
 func (b *busy) Traffic(_ context.Context, _ registry.DomainID, since time.Time) (adapters.Traffic, error) {
@@ -43,8 +46,11 @@ func (b *busy) Traffic(_ context.Context, _ registry.DomainID, since time.Time) 
 	return t, b.err
 }
 
-func (b *busy) Refusals(context.Context, registry.DeviceID) ([]adapters.Refusal, error) {
-	return []adapters.Refusal{{Via: "ws", Action: "publish", Reason: registry.ReasonRightMissing, Remote: "192.0.2.1", Topic: `m/a&b/"<script>`, Count: 3, First: time.Unix(1, 0), Last: time.Unix(2, 0)}}, nil
+func (b *busy) Refusals(_ context.Context, q adapters.RefusalQuery) ([]adapters.Refusal, error) {
+	if q.Reason != "" && q.Reason != registry.ReasonRightMissing {
+		return nil, nil
+	}
+	return []adapters.Refusal{{Device: cmp.Or(q.Device, b.device), Via: "ws", Action: "publish", Reason: registry.ReasonRightMissing, Remote: "192.0.2.1", Topic: `m/a&b/"<script>`, Count: 3, First: time.Unix(1, 0), Last: time.Unix(2, 0)}}, nil
 }
 
 // events reads server-sent events, as word, id and data.
@@ -274,7 +280,7 @@ func TestOverview(t *testing.T) {
 	}
 	s.live(&busy{step: 1000})
 	body := s.page("").Body.String()
-	for _, want := range []string{`data-now="messages">3.4<`, `data-now="devices">2<`, "right_missing", "Give it the right.", "The charts need a script", `href="/domains/plant/explain"`} {
+	for _, want := range []string{`data-now="messages">3.4<`, `data-now="devices">2<`, "right_missing", "Give it the right.", "The charts need a script", `href="/domains/plant/refusals?reason=right_missing"`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("there is no %q: %s", want, body)
 		}
@@ -287,6 +293,28 @@ func TestOverview(t *testing.T) {
 	}
 	if w := s.page("/health?kind=weather"); w.Code != 400 {
 		t.Errorf("health of an unknown kind: %d", w.Code)
+	}
+}
+
+// Whom the doors refused: which device, why, and where that is explained.
+func TestRefusalsPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	if body := s.page("/refusals").Body.String(); !strings.Contains(body, "No door has refused a device of this domain lately") {
+		t.Errorf("of nothing: %s", body)
+	}
+	id := string(s.fleet(1)[0])
+	s.live(&busy{device: registry.DeviceID(id)})
+	for path, want := range map[string][]string{
+		"/refusals":                       {"pump-000000", "/domains/plant/devices/" + id, "explain?client_id=" + id + "&amp;topic=m%2fa", "m/a&amp;b/&#34;&lt;script&gt;", "Give it the right."},
+		"/refusals?reason=%3Cb%3Eweather": {"For <code>&lt;b&gt;weather</code> alone", "No door has refused a device of this domain for this reason"},
+	} {
+		w := s.page(path)
+		for _, part := range want {
+			if w.Code != 200 || !strings.Contains(w.Body.String(), part) {
+				t.Errorf("%s: %d, there is no %q: %s", path, w.Code, part, w.Body)
+			}
+		}
 	}
 }
 
@@ -383,11 +411,11 @@ type turning struct {
 	quiet atomic.Bool
 }
 
-func (g *turning) Refusals(ctx context.Context, id registry.DeviceID) ([]adapters.Refusal, error) {
+func (g *turning) Refusals(ctx context.Context, q adapters.RefusalQuery) ([]adapters.Refusal, error) {
 	if g.quiet.Load() {
 		return nil, nil
 	}
-	return g.busy.Refusals(ctx, id)
+	return g.busy.Refusals(ctx, q)
 }
 
 // Every reason for which a device may be refused is told in words.

@@ -15,6 +15,7 @@ var routes = []route{
 	{"GET /domains/{domain}", showOverview, false},
 	{"GET /domains/{domain}/live", liveOverview, true},
 	{"GET /domains/{domain}/health", showHealth, false},
+	{"GET /domains/{domain}/refusals", showRefusals, false},
 	{"GET /domains/{domain}/devices/{device}/live", onDevice(liveDevice), true},
 	{"GET /domains/{domain}/channels", listChannels, false},
 	{"POST /domains/{domain}/channels", createChannel, false},

@@ -77,7 +77,7 @@ func (nobody) Traffic(context.Context, registry.DomainID, time.Time) (adapters.T
 	return adapters.Traffic{}, nil
 }
 
-func (nobody) Refusals(context.Context, registry.DeviceID) ([]adapters.Refusal, error) {
+func (nobody) Refusals(context.Context, adapters.RefusalQuery) ([]adapters.Refusal, error) {
 	return nil, nil
 }
 

@@ -76,10 +76,24 @@ await story(async ({ as, fresh, look, check }) => {
   check(weight < 200_000, "the page weighs " + weight);
   console.log("the overview weighs " + weight);
 
+  // Which devices, and why.
+  const elsewhere = await owner.context().newPage();
+  await elsewhere.goto(at);
+  await elsewhere.click("tr:has-text('channel_unknown') a:text-is('Which devices')");
+  check(elsewhere.url().endsWith("/refusals?reason=channel_unknown"), "each reason has its list: " + elsewhere.url());
+  const which = () => elsewhere.locator("#refusals tbody tr");
+  check(await which().count() === 1 && (await which().first().textContent()).includes("pump") && (await which().first().textContent()).includes("m/flow/c/nothing/" + evil), "which names the device and its topic, as text");
+  await look(elsewhere, "refusals");
+  await elsewhere.click("a:text-is('Show all')");
+  check(await which().count() === 2, "and there is a list of all");
+  await elsewhere.click("tbody a:text-is('pump')");
+  check(elsewhere.url() === page, "it leads to the device");
+  await elsewhere.close();
+
   // The device's page has seen it too, and has left the reader alone.
   await device2.waitForSelector("h2:text-is('Recent refusals') ~ div table");
   const refusals = section(device2, "Recent refusals");
-  await device2.waitForFunction(() => [...document.querySelectorAll("#live-refusals tbody tr")].some(r => r.cells[3].textContent.startsWith("3")));
+  await device2.waitForFunction(() => [...document.querySelectorAll("#refusals tbody tr")].some(r => r.cells[3].textContent.startsWith("3")));
   const told = await refusals.textContent();
   check(told.includes("m/flow/c/nothing/" + evil), "the topic is text: " + told);
   check(told.includes("connect by mqtt") && told.includes("Its secret is not the right one"), "why is told in words");
@@ -96,7 +110,7 @@ await story(async ({ as, fresh, look, check }) => {
   const focused = await device2.evaluate(() => document.activeElement.id);
   check(focused.startsWith("end-"), "the button has a name of its own");
   sh(line(secret, "m/flow/c/else") + " -V 5");
-  await device2.waitForFunction(() => document.querySelectorAll("#live-refusals tbody tr").length === 3);
+  await device2.waitForFunction(() => document.querySelectorAll("#refusals tbody tr").length === 3);
   check(await device2.evaluate(() => document.activeElement.id) === focused, "focus is kept: " + await device2.evaluate(() => document.activeElement.outerHTML.slice(0, 90)));
   const links = await refusals.locator("a:text-is('Explain')").all();
   await links[1].click();
