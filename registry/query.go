@@ -1,5 +1,7 @@
 package registry
 
+import "time"
+
 // MaxPage is the largest number of items in one answer.
 const MaxPage = 100
 
@@ -28,10 +30,20 @@ type Query struct {
 	User    UserID    // domains: of which this user is a member
 	MinRole Role      // users: whose platform role is this one or above
 
-	Offset     int
-	Limit      int // 1 to MaxPage
+	Offset int
+	Limit  int // 1 to MaxPage
+	// After selects what comes behind a place in the order of creation, and is
+	// counted alone. A list that is walked so misses nothing and tells nothing
+	// twice while others come and go, and each of its pages costs the same.
+	After      *Place
 	Order      Order
 	Descending bool
+}
+
+// A Place is where something stands in the order of creation.
+type Place struct {
+	At time.Time
+	ID string
 }
 
 // Check tells whether the query can be answered.
@@ -43,6 +55,8 @@ func (q Query) Check() error {
 		return &InvalidError{Field: "limit", Reason: "must be 1 to 100"}
 	case q.Order != ByCreated && q.Order != ByUpdated && q.Order != ByName:
 		return &InvalidError{Field: "order", Reason: "must be created_at, updated_at or name"}
+	case q.After != nil && (q.Order != ByCreated || q.Offset != 0):
+		return &InvalidError{Field: "after", Reason: "goes with the order created_at and no offset"}
 	}
 	if err := checkText("name", q.Name, MaxName); err != nil {
 		return err

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -178,6 +180,56 @@ func TestLists(t *testing.T) {
 			}
 			if c.q.Limit == 0 && c.q.Offset == 0 && got.Total != len(c.want) || c.q.Offset > 0 && got.Total != 4 {
 				t.Errorf("%s: total %d", c.name, got.Total)
+			}
+		}
+		// A list that is walked misses nothing while what was told goes and more comes.
+		names := func(items []registry.Device) (all string) {
+			for _, d := range items {
+				all += d.Name[:1]
+			}
+			return all
+		}
+		now := r.Now()
+		r.Now = func() time.Time { return now.Add(time.Second) } // the new one is the youngest
+		for _, backwards := range []bool{false, true} {
+			q := page(registry.Query{Domain: d.ID, Order: registry.ByCreated, Descending: backwards})
+			want := names(must[registry.List[registry.Device]](t)(r.Devices(ctx, q)).Items)
+			if !backwards {
+				want += "z"
+			}
+			walked, totals := "", []int{}
+			for q.Limit = 1; ; {
+				got := must[registry.List[registry.Device]](t)(r.Devices(ctx, q))
+				totals = append(totals, got.Total)
+				if len(got.Items) == 0 {
+					break
+				}
+				at := got.Items[0]
+				walked += at.Name[:1]
+				q.After = &registry.Place{At: at.CreatedAt, ID: string(at.ID)}
+				if len(walked) == 2 {
+					made := must[[]registry.NewDevice](t)(r.CreateDevices(ctx, "", d.ID, []registry.NewDevice{dev("z", "", nil)}))
+					defer r.DeleteDevice(ctx, d.ID, made[0].ID) // if it is still there
+				}
+				if at.Name == "z" {
+					if err := r.DeleteDevice(ctx, d.ID, at.ID); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			wantTotals := map[bool][]int{false: {4, 3, 3, 2, 1, 0}, true: {4, 3, 2, 1, 0}}[backwards]
+			if walked != want || !slices.Equal(totals, wantTotals) {
+				t.Errorf("walked, backwards %v: got %q with totals %v, want %q with %v", backwards, walked, totals, want, wantTotals)
+			}
+		}
+		linked := page(registry.Query{Domain: d.ID, Channel: ch[0].ID, Order: registry.ByCreated, After: &registry.Place{At: made[0].CreatedAt.Add(-time.Second)}})
+		if got := must[registry.List[registry.Device]](t)(r.Devices(ctx, linked)); got.Total != 2 || len(got.Items) != 2 {
+			t.Errorf("after a time before, by channel: %+v", got)
+		}
+		for _, q := range []registry.Query{{Order: registry.ByCreated, Offset: 1}, {Order: registry.ByName}} {
+			q.Domain, q.After = d.ID, &registry.Place{}
+			if _, err := r.Devices(ctx, page(q)); !errors.As(err, new(*registry.InvalidError)) {
+				t.Errorf("after with %+v: %v", q, err)
 			}
 		}
 		got := must[registry.List[registry.Channel]](t)(r.Channels(ctx, page(registry.Query{Domain: d.ID, Device: made[0].ID})))

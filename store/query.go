@@ -102,6 +102,14 @@ func list[T any](ctx context.Context, db querier, q registry.Query, f filter, sc
 	table, columns string, order map[registry.Order]string) (registry.List[T], error) {
 	var out registry.List[T]
 	var err error
+	if q.After != nil {
+		way := ">"
+		if q.Descending {
+			way = "<"
+		}
+		f.add("(created_at, id) "+way+" (?, ?)", micros(q.After.At), q.After.ID)
+		f.total = nil
+	}
 	where := f.where()
 	if f.total != nil {
 		out.Total, err = f.total()

@@ -219,6 +219,25 @@ func TestListEnvelope(t *testing.T) {
 	if !strings.Contains(w.Body.String(), "12345678901234567") {
 		t.Error("a large number in metadata lost digits")
 	}
+	all := decode[ClientPage](t, s.do("GET", d+"/clients?limit=100", s.owner, nil))
+	for i, path := 0, d+"/clients?limit=1"; ; i++ {
+		page := decode[ClientPage](t, s.do("GET", path, s.owner, nil))
+		if len(page.Clients) != 1 || page.Clients[0].ID != all.Clients[i].ID || page.Total != all.Total-i {
+			t.Fatalf("the page that is next, number %d: %+v", i, page)
+		}
+		if page.Next == "" {
+			if i != all.Total-1 {
+				t.Errorf("the walk ends at %d of %d", i, all.Total)
+			}
+			break
+		}
+		path = d + "/clients?limit=1&after=" + page.Next
+	}
+	for _, query := range []string{"after=x", "after=1.x", "after=x." + string(s.client.ID), "after=1." + string(s.client.ID) + "&offset=1", "after=1." + string(s.client.ID) + "&order=name"} {
+		if w := s.do("GET", d+"/clients?"+query, s.owner, nil); w.Code != 400 || !strings.Contains(w.Body.String(), "after") {
+			t.Errorf("%s: %d %s", query, w.Code, w.Body)
+		}
+	}
 	if w := s.do("GET", d+"/clients?offset=99", s.owner, nil); !strings.Contains(w.Body.String(), `"clients":[]`) {
 		t.Errorf("a page beyond the end: %s", w.Body)
 	}

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/postern-io/postern/adapters"
@@ -45,11 +47,39 @@ func (s *Server) listClients(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if q.After, err = parsePlace(c.request.URL.Query().Get("after")); err != nil {
+		return answer{}, err
+	}
 	list, err := s.Registry.Devices(ctx, q)
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(ClientPage{Total: list.Total, Offset: q.Offset, Limit: q.Limit, Clients: each(list.Items, clientOf)})
+	page := ClientPage{Total: list.Total, Offset: q.Offset, Limit: q.Limit, Clients: each(list.Items, clientOf)}
+	if n := len(list.Items); q.Order == registry.ByCreated && n > 0 && q.Offset+n < list.Total {
+		page.Next = placeText(registry.Place{At: list.Items[n-1].CreatedAt, ID: string(list.Items[n-1].ID)})
+	}
+	return ok(page)
+}
+
+// placeText writes a place for the query value after: microseconds since 1970 and an
+// id. Callers are promised nothing about it.
+func placeText(p registry.Place) string {
+	return strconv.FormatInt(p.At.UnixMicro(), 10) + "." + p.ID
+}
+
+func parsePlace(text string) (*registry.Place, error) {
+	if text == "" {
+		return nil, nil
+	}
+	at, id, _ := strings.Cut(text, ".")
+	micros, err := strconv.ParseInt(at, 10, 64)
+	if err == nil {
+		id, err = registry.ParseID(id)
+	}
+	if err != nil {
+		return nil, &registry.InvalidError{Field: "after", Reason: "must be what a page named as next"}
+	}
+	return &registry.Place{At: time.UnixMicro(micros), ID: id}, nil
 }
 
 func (s *Server) viewClient(ctx context.Context, c *call) (answer, error) {

@@ -1342,8 +1342,13 @@ type ClientIdentity struct {
 type ClientPage struct {
 	Clients []Client `json:"clients"`
 	Limit   int      `json:"limit"`
-	Offset  int      `json:"offset"`
-	Total   int      `json:"total"`
+
+	// Next What to ask for as after for the page that follows, in the order created_at. None on the last page.
+	Next   string `json:"next,omitempty"`
+	Offset int    `json:"offset"`
+
+	// Total With after: of what comes after.
+	Total int `json:"total"`
 }
 
 // ClientPatch defines model for ClientPatch.
@@ -2670,6 +2675,9 @@ type ListClientsParams struct {
 
 	// ConnectionType Connected with this right (publish or subscribe in any case)
 	ConnectionType QueryConnectionType `form:"connection_type,omitempty" json:"connection_type,omitempty"`
+
+	// After The next of the page before this one, in place of an offset: a list that is walked so misses nothing while clients come and go.
+	After string `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListClientsParamsOrder defines parameters for ListClients.

@@ -47,6 +47,7 @@ func metadataText(written json.RawMessage, indent string) string {
 
 type devicePage struct {
 	Total   int            `json:"total"`
+	Next    string         `json:"next"` // what to ask for as after
 	Clients []deviceRecord `json:"clients"`
 }
 

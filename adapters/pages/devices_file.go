@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,16 +32,16 @@ func exportDevices(v *visit) error {
 	control := http.NewResponseController(v.w)
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // who has none needs none taken back
 	var w *csv.Writer
-	for offset := 0; ; offset += exportPage {
+	for after := ""; ; {
 		var all devicePage
-		path := fmt.Sprintf("/clients?status=all&order=created_at&dir=asc&limit=%d&offset=%d", exportPage, offset)
+		path := fmt.Sprintf("/clients?status=all&order=created_at&dir=asc&limit=%d&after=%s", exportPage, url.QueryEscape(after))
 		if err := v.ask(http.MethodGet, v.inDomain(path), nil, &all); err != nil {
 			if w == nil {
 				return err
 			}
 			// What was sent looks whole; only a broken connection tells that it
 			// is not.
-			v.s.Log.Error("export broken off", "request", v.id, "domain", v.domain.ID, "offset", offset, "err", err)
+			v.s.Log.Error("export broken off", "request", v.id, "domain", v.domain.ID, "after", after, "err", err)
 			panic(http.ErrAbortHandler)
 		}
 		if w == nil {
@@ -54,7 +55,7 @@ func exportDevices(v *visit) error {
 		}
 		_ = control.SetWriteDeadline(time.Now().Add(patience)) // a writer without deadlines is a test's
 		w.Flush()
-		if err := w.Error(); err != nil || len(all.Clients) < exportPage {
+		if after = all.Next; w.Error() != nil || after == "" {
 			return nil // who went away misses the rest
 		}
 	}

@@ -167,6 +167,42 @@ func TestExportComesBack(t *testing.T) {
 	}
 }
 
+// A deleter has the oldest device deleted at each piece of an answer.
+type deleter struct {
+	*httptest.ResponseRecorder
+	delete func()
+}
+
+func (d deleter) Write(b []byte) (int, error) {
+	d.delete()
+	return d.ResponseRecorder.Write(b)
+}
+
+// While devices go, an export has all that stay.
+func TestExportWhileDevicesGo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.fleet(305)
+	list, err := s.registry.Devices(t.Context(), registry.Query{Domain: s.domain.ID, Limit: 100, Order: registry.ByCreated})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := 0
+	w := deleter{httptest.NewRecorder(), func() {
+		if err := s.registry.DeleteDevice(t.Context(), s.domain.ID, list.Items[99-gone].ID); err != nil { // the last one of the page, at first
+			t.Error(err)
+		}
+		gone++
+	}}
+	r := httptest.NewRequestWithContext(t.Context(), "GET", "http://localhost/domains/plant/devices/export", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	s.handler.ServeHTTP(w, r)
+	rows, err := csv.NewReader(w.Body).ReadAll()
+	if err != nil || len(rows) != 306 || gone < 3 {
+		t.Errorf("%d rows while %d devices went, %v; want 305 and a head", len(rows), gone, err)
+	}
+}
+
 func TestBulk(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -95,7 +94,6 @@ func (f *fleet) chosen(ctx context.Context, c *client, domain string) ([]string,
 	}
 	var ids []string
 	for len(ids) < maxFleet {
-		q.Set("offset", strconv.Itoa(len(ids)))
 		var page map[string]any
 		if err := c.do(ctx, http.MethodGet, clientNoun.in(domain)+"?"+q.Encode(), nil, &page); err != nil {
 			return nil, err
@@ -104,9 +102,11 @@ func (f *fleet) chosen(ctx context.Context, c *client, domain string) ([]string,
 		for _, o := range found {
 			ids = append(ids, o.at("id"))
 		}
-		if len(found) < 100 {
+		next, _ := page["next"].(string)
+		if next == "" {
 			return ids, nil
 		}
+		q.Set("after", next)
 	}
 	return nil, fmt.Errorf("there are more than %d clients; choose some by --tag or --from-csv", maxFleet)
 }
