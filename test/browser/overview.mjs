@@ -120,6 +120,21 @@ await story(async ({ as, fresh, look, check }) => {
   check((await text(device2)).includes("channel_unknown"), "and tells why");
   await device2.close();
 
+  // Where no stream can be had the page asks, and says when nobody answers.
+  const poor = await owner.context().newPage();
+  let answers = true;
+  await poor.route("**/live?**", r => !r.request().url().includes("once") ? r.fulfill({ status: 503 }) : answers ? r.continue() : r.abort());
+  await poor.goto(page);
+  sh(line(secret, "m/flow/c/without") + " -V 5");
+  await poor.waitForSelector("#refusals >> text=m/flow/c/without");
+  answers = false;
+  await poor.waitForSelector("#live.stale");
+  check((await poor.textContent("#live-note")).includes("does not answer"), "who gets no answer reads so");
+  answers = true;
+  await poor.waitForSelector("#live:not(.stale)");
+  check(await poor.locator("#live-note").isHidden(), "until there is one again");
+  await poor.close();
+
   // Health.
   await api(owner, "POST", `/flow/clients/${id}/certs`, {});
   listener.kill();
