@@ -71,7 +71,7 @@ func TestEveryPage(t *testing.T) {
 	create("/"+d.ID+"/clients", m{"name": evil, "tags": []string{evil[:60]}, "metadata": m{evil: evil}, "credentials": m{"identity": evil}}, &device)
 	create("/"+d.ID+"/channels/connect", m{"client_ids": []string{device.ID}, "channel_ids": []string{channel.ID}, "types": []string{"publish", "subscribe"}}, nil)
 	create("/"+d.ID+"/clients/"+device.ID+"/certs", nil, nil)
-	create("/"+d.ID+"/claims", m{"name": evil}, nil)
+	create("/"+d.ID+"/claims", m{"name": evil, "tags": []string{evil[:60]}, "metadata": m{evil: evil}, "channels": []m{{"channel_id": channel.ID, "types": []string{"publish"}}}}, nil)
 	create("/users", m{"credentials": m{"username": evil[:40], "secret": ownerPassword}, "email": "evil@example.com", "first_name": evil, "last_name": evil, "tags": []string{evil[:60]}}, nil)
 	create("/users/keys", m{"name": evil, "role": "viewer"}, nil)
 	info, err := json.Marshal(map[string]any{"patterns": pages.Patterns(), "domain": evil, "skip": notFollowed})
@@ -100,7 +100,7 @@ var notFollowed = map[string]string{
 func TestPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, story := range []string{"channels", "devices", "live", "matrix", "members", "keyboard"} {
+	for _, story := range []string{"channels", "devices", "live", "matrix", "members", "trust", "keyboard"} {
 		t.Run(story, func(t *testing.T) { s.browse(t, story) })
 	}
 }
