@@ -48,7 +48,7 @@ func sentGrants(sent url.Values) (rows []grantRow) {
 
 // Grants are the lines of channels of a form, as they were sent or else as they
 // are, with some to fill in.
-func (f form) Grants(are ...grantRow) []grantRow {
+func (f form) Grants(are []grantRow) []grantRow {
 	if f.Problem != nil {
 		are = sentGrants(f.Values)
 	}

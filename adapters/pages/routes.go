@@ -31,6 +31,10 @@ var routes = []route{
 	{"GET /domains/{domain}/members", listMembers, false},
 	{"POST /domains/{domain}/members", addMember, false},
 	{"POST /domains/{domain}/members/{user}/{act}", changeMember, false},
+	{"GET /domains/{domain}/authorities", listAuthorities, false},
+	{"POST /domains/{domain}/authorities", importAuthority, false},
+	{"GET /domains/{domain}/authorities/{authority}", showAuthority, false},
+	{"POST /domains/{domain}/authorities/{authority}/{act}", changeAuthority, false},
 	{"GET /domains/{domain}/settings", showDomain, false},
 	{"POST /domains/{domain}/settings/{act}", changeDomain, false},
 
