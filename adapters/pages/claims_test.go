@@ -48,6 +48,9 @@ func TestClaimTokens(t *testing.T) {
 			t.Errorf("%s is shown %d times", token, n)
 		}
 	}
+	if !strings.Contains(w.Body.String(), "\nclaim,token\n") {
+		t.Error("there is no file of them")
+	}
 	var token string
 	for token = range tokens {
 		break
@@ -153,7 +156,7 @@ func TestWrongClaims(t *testing.T) {
 	if n := s.claims().Total; n != 0 {
 		t.Errorf("%d claims were made", n)
 	}
-	for path, want := range map[string]int{"/claims/x/delete": 404, "/claims/6f3c1f5e-0000-4000-8000-000000000000/delete": 404} {
+	for path, want := range map[string]int{"/claims/x/delete": 404, "/claims/..%2Fclients/delete": 404, "/claims/6f3c1f5e-0000-4000-8000-000000000000/delete": 404} {
 		if w := s.post(path, nil); w.Code != want {
 			t.Errorf("%s: got %d, want %d", path, w.Code, want)
 		}

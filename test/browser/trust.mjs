@@ -186,7 +186,7 @@ await story(async ({ as, look, check }) => {
   await owner.setInputFiles("#f-file", path.join(dir, "list.der"));
   await press(owner, "Hand it in");
   await owner.waitForURL("**done=listed");
-  check((await section(owner, "List of revocations").textContent()).includes("1 certificates are on it"), "a list in DER is taken, and told of");
+  check((await section(owner, "List of revocations").textContent()).includes("Certificates on it: 1"), "a list in DER is taken, and told of");
   check(!lets(), "who is on the list is refused");
   await look(owner, "authority-list");
 
