@@ -255,4 +255,16 @@ await story(async ({ as, look, check }) => {
   await press(owner, "Delete this authority", "details[open]");
   await owner.waitForURL("**done=deleted");
   check((await owner.goto(old)).status() === 404 && (await owner.goto(page)).ok(), "it is gone, and the other stays");
+
+  // Without a script both work too.
+  const bare = await as("admin", { javaScriptEnabled: false });
+  await bare.goto(at + "/devices/claims");
+  await bare.locator("select[name=channel]").nth(1).selectOption({ label: "Orders" });
+  await press(bare, "Make");
+  check(/^pct_[\w-]{43}$/.test(await bare.inputValue("#tokens")), "a token is made without a script");
+  await bare.goto(at + "/authorities");
+  await bare.setInputFiles("#f-file", path.join(dir, "old.crt"));
+  await press(bare, "Import");
+  await bare.waitForURL("**done=created");
+  await bare.context().close();
 });
