@@ -1,11 +1,16 @@
 package test
 
 import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/postern-io/postern/adapters/pages"
 )
@@ -71,7 +76,23 @@ func TestEveryPage(t *testing.T) {
 	create("/"+d.ID+"/clients", m{"name": evil, "tags": []string{evil[:60]}, "metadata": m{evil: evil}, "credentials": m{"identity": evil}}, &device)
 	create("/"+d.ID+"/channels/connect", m{"client_ids": []string{device.ID}, "channel_ids": []string{channel.ID}, "types": []string{"publish", "subscribe"}}, nil)
 	create("/"+d.ID+"/clients/"+device.ID+"/certs", nil, nil)
-	create("/"+d.ID+"/claims", m{"name": evil}, nil)
+	create("/"+d.ID+"/claims", m{"name": evil, "tags": []string{evil[:60]}, "metadata": m{evil: evil}, "channels": []m{{"channel_id": channel.ID, "types": []string{"publish"}}}}, nil)
+	for i, name := range []string{evil, "x" + evil} {
+		key := newKey(t)
+		own := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+		der, err := x509.CreateCertificate(rand.Reader, own, own, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var made struct{ ID string }
+		create("/"+d.ID+"/authorities", m{"certificate": inPEM(&x509.Certificate{Raw: der}), "source": "name", "arrival": m{
+			"register": true, "approve": evil[:40], "tags": []string{evil[:60]}, "channels": []m{{"channel_id": channel.ID, "types": []string{"publish"}}},
+		}}, &made)
+		if at := "/" + d.ID + "/authorities/" + made.ID; i == 0 { // the other waits for its proof
+			create(at+"/override", m{"reason": evil}, nil)
+			create(at+"/principals", m{"name": evil, "client_id": device.ID}, nil)
+		}
+	}
 	create("/users", m{"credentials": m{"username": evil[:40], "secret": ownerPassword}, "email": "evil@example.com", "first_name": evil, "last_name": evil, "tags": []string{evil[:60]}}, nil)
 	create("/users/keys", m{"name": evil, "role": "viewer"}, nil)
 	info, err := json.Marshal(map[string]any{"patterns": pages.Patterns(), "domain": evil, "skip": notFollowed})
@@ -100,7 +121,7 @@ var notFollowed = map[string]string{
 func TestPages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	for _, story := range []string{"channels", "devices", "live", "matrix", "members", "keyboard"} {
+	for _, story := range []string{"channels", "devices", "live", "matrix", "members", "trust", "keyboard"} {
 		t.Run(story, func(t *testing.T) { s.browse(t, story) })
 	}
 }

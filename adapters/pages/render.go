@@ -149,6 +149,8 @@ var notices = map[string]string{
 	"reset": "The second factors are gone; the next sign-in needs the password alone.", "unlinked": "Unlinked.",
 	"secret-ended": "The secret has ended, and the sessions that were opened with it.",
 	"added":        "Added.",
+	"proved":       "Proved. It vouches from now on.", "let-in": "Let in. It vouches from now on.",
+	"listed": "The list is in force.", "bound": "Bound.", "unbound": "Unbound.",
 }
 
 // again shows a form once more with what is wrong, when that can be mended

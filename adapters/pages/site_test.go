@@ -3,6 +3,7 @@ package pages
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -130,7 +131,7 @@ func siteOn(t testing.TB, database string) *site {
 	people := &authz.People{Find: db}
 	log := slog.New(slog.NewTextHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	s.api = &api.Server{
-		Registry: s.registry, People: people, Live: nobody{}, Traffic: nobody{}, Certs: ca, Open: true, Log: log, NewID: uuid.NewString,
+		Registry: s.registry, People: people, Live: nobody{}, Traffic: nobody{}, Certs: ca, Imports: certs.Imports{Own: func() []*x509.Certificate { return nil }, Now: time.Now}, Open: true, Log: log, NewID: uuid.NewString,
 		Users: authn.NewUsers(authn.UsersConfig{Store: db, Find: db, Now: time.Now, Log: log}),
 	}
 	manage := s.api.Handler()

@@ -2,21 +2,26 @@
 // are some empty ones.
 "use strict";
 
+function empty(row) {
+  for (const field of row.querySelectorAll("input")) field.value = "";
+  for (const field of row.querySelectorAll("select")) field.selectedIndex = 0;
+  for (const field of row.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+}
+
 document.addEventListener("click", e => {
   const remove = e.target.closest("[data-remove-row]"), add = e.target.closest("[data-add-row]");
   if (remove) {
     const row = remove.closest(".maprow"), map = row.parentElement;
     if (map.querySelectorAll(".maprow").length > 1) row.remove();
-    else row.querySelector("input").value = "";
+    else empty(row);
     map.querySelector("[data-add-row]").focus();
   }
   if (add) {
     const rows = add.parentElement.querySelectorAll(".maprow"), last = rows[rows.length - 1], row = last.cloneNode(true);
-    row.querySelector("input").value = "";
-    row.querySelector("select").selectedIndex = 0;
+    empty(row);
     for (const part of row.querySelectorAll("[aria-label]")) part.setAttribute("aria-label", part.getAttribute("aria-label").replace(/\d+$/, rows.length));
     last.after(row);
-    row.querySelector("input").focus();
+    row.querySelector("input, select").focus();
   }
 });
 
