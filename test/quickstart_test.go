@@ -1,15 +1,21 @@
 package test
 
 import (
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -200,6 +206,45 @@ func TestQuickstartAgain(t *testing.T) {
 	first, second := s.quick(), s.quick()
 	if first.domain == second.domain || !strings.Contains(first.text, `first owner is "owner"`) || strings.Contains(second.text, "first owner") {
 		t.Errorf("the second run printed\n%s", second.text)
+	}
+}
+
+// Who ran another server here before is not held up by its login: a new server
+// is set up with what its own data directory says.
+func TestQuickstartAfterAnotherServer(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	file := filepath.Join(s.dir, ".config", "postern", "login.json")
+	other := filepath.Join(t.TempDir(), "other.crt")
+	own := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	key := newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, own, own, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(other, []byte(inPEM(&x509.Certificate{Raw: der})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	leave := func(ca string) {
+		t.Helper()
+		login, err := json.Marshal(map[string]string{"server": "https://localhost:" + s.https, "ca_file": ca, "access_token": "of another", "refresh_token": "of another"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, login, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(other)
+	if _, err := s.try("domains", "list"); err == nil || !strings.Contains(err.Error(), "not from the authority in "+other+"; name the right one with --ca") {
+		t.Errorf("a server of another authority: %v", err)
+	}
+	if g := s.quick(); !strings.Contains(g.text, `first owner is "owner"`) {
+		t.Errorf("it printed\n%s", g.text)
+	}
+	leave(filepath.Join(t.TempDir(), "gone.crt"))
+	if _, err := s.try("domains", "list"); err == nil || !strings.Contains(err.Error(), "postern login") {
+		t.Errorf("a login whose authority is gone: %v", err)
 	}
 }
 

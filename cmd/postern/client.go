@@ -94,8 +94,10 @@ func (c *clientFlags) add(f *pflag.FlagSet, env func(string) string) {
 }
 
 // client returns the client that the flags, the environment and the saved login
-// describe, in this order.
-func (c *clientFlags) client() (*client, error) {
+// describe, in this order. While newData, the data directory of a server on this
+// machine, has the token of a first start, the login is another server's and
+// forgotten; "" names none.
+func (c *clientFlags) client(newData string) (*client, error) {
 	if err := c.checkOutput(); err != nil {
 		return nil, err
 	}
@@ -120,6 +122,15 @@ func (c *clientFlags) client() (*client, error) {
 	if c.server != "" && c.server != cl.Server {
 		cl.login = login{Server: c.server} // tokens of one server are not shown to another
 	}
+	if newData != "" && exists(filepath.Join(newData, "setup-token")) {
+		cl.login = login{Server: c.server}
+		if ca := filepath.Join(newData, "ca.crt"); exists(ca) {
+			cl.CAFile, _ = filepath.Abs(ca)
+		}
+	}
+	if cl.CAFile != "" && c.caFile == "" && !exists(cl.CAFile) {
+		cl.login = login{Server: cl.Server} // without its authority nobody can tell that it is the same server
+	}
 	if cl.Server == "" {
 		cl.Server = "https://localhost:8443"
 	}
@@ -143,10 +154,8 @@ func (c *client) connect() error {
 	if u, err := url.Parse(c.Server); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return usagef("%q is no server; give a URL such as https://localhost:8443", c.Server)
 	}
-	if c.CAFile == "" {
-		if _, err := os.Stat("data/ca.crt"); err == nil {
-			c.CAFile, _ = filepath.Abs("data/ca.crt")
-		}
+	if c.CAFile == "" && exists("data/ca.crt") {
+		c.CAFile, _ = filepath.Abs("data/ca.crt")
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile != "" {
@@ -161,6 +170,11 @@ func (c *client) connect() error {
 	}
 	c.http = &http.Client{Timeout: requestTimeout, Transport: &http.Transport{TLSClientConfig: config, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: maxParallel}}
 	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // save keeps the login for the next command.
@@ -253,6 +267,13 @@ func (c *client) try(ctx context.Context, method, path, bearer string, in, out a
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
 	resp, err := c.http.Do(req)
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		who := "the system's authorities"
+		if c.CAFile != "" {
+			who = "the authority in " + c.CAFile
+		}
+		return fmt.Errorf("%w: %w: it is not from %s; name the right one with --ca", errUnreachable, err, who)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnreachable, err)
 	}

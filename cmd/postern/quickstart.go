@@ -53,7 +53,7 @@ func quickstartCommand(s *session) *cobra.Command {
 			"also makes the first owner and prints the password, once.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
+			return s.callNew(cmd.Context(), dataDir, func(ctx context.Context, c *client) error {
 				if err := os.MkdirAll(q.Dir, 0o700); err != nil {
 					return err
 				}

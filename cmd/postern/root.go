@@ -228,7 +228,12 @@ type session struct {
 
 // call runs do with the client of the flags.
 func (s *session) call(ctx context.Context, do func(context.Context, *client) error) error {
-	c, err := s.flags.client()
+	return s.callNew(ctx, "", do)
+}
+
+// callNew is call for a server that may be new, with its data in dataDir.
+func (s *session) callNew(ctx context.Context, dataDir string, do func(context.Context, *client) error) error {
+	c, err := s.flags.client(dataDir)
 	if err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func setUpCommand(s *session) *cobra.Command {
 		Use: "setup USERNAME", Short: "Make the first owner of a new server and sign in", Args: cobra.ExactArgs(1),
 		Long: "Make the first owner of a new server, with the one-time token that its start left in the data directory,\nand sign in.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return s.call(cmd.Context(), func(ctx context.Context, c *client) error {
+			return s.callNew(cmd.Context(), dataDir, func(ctx context.Context, c *client) error {
 				text, err := s.password(cmd, "password-file", password, "Password for "+args[0]+": ")
 				if err != nil {
 					return err
