@@ -32,9 +32,9 @@ type Query struct {
 
 	Offset int
 	Limit  int // 1 to MaxPage
-	// After selects what comes behind a place in the order of creation, and is
-	// counted alone. A list that is walked so misses nothing and tells nothing
-	// twice while others come and go, and each of its pages costs the same.
+	// After selects what comes behind a place in the order of creation; only that
+	// is counted. A list that is walked so misses nothing and tells nothing twice
+	// while others come and go.
 	After      *Place
 	Order      Order
 	Descending bool

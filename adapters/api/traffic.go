@@ -61,20 +61,15 @@ func (s *Server) listClientRefusals(ctx context.Context, c *call) (answer, error
 	if err != nil {
 		return answer{}, err
 	}
-	return s.refusals(ctx, c, all)
+	return refusalsOf(each(all, func(r adapters.Refusal) ClientRefusal { return refusalOf(r, d.Name) }))
 }
 
+// listRefusals leaves out those of a device that is gone.
 func (s *Server) listRefusals(ctx context.Context, c *call) (answer, error) {
 	all, err := s.Traffic.Refusals(ctx, adapters.RefusalQuery{Domain: c.domain, Reason: registry.Reason(c.request.URL.Query().Get("reason"))})
 	if err != nil {
 		return answer{}, err
 	}
-	return s.refusals(ctx, c, all)
-}
-
-// refusals presents refusals of devices of the domain. Those of a device that is
-// gone are left out.
-func (s *Server) refusals(ctx context.Context, c *call, all []adapters.Refusal) (answer, error) {
 	names := map[registry.DeviceID]string{}
 	rows := []ClientRefusal{}
 	for _, r := range all {
@@ -90,10 +85,18 @@ func (s *Server) refusals(ctx context.Context, c *call, all []adapters.Refusal) 
 				names[d.ID] = name
 			}
 		}
-		rows = append(rows, ClientRefusal{
-			ClientID: string(r.Device), ClientName: name, Via: r.Via, Action: ClientRefusalAction(r.Action), Reason: string(r.Reason), Remote: r.Remote,
-			Topic: r.Topic, Count: r.Count, FirstAt: r.First, LastAt: r.Last,
-		})
+		rows = append(rows, refusalOf(r, name))
 	}
+	return refusalsOf(rows)
+}
+
+func refusalsOf(rows []ClientRefusal) (answer, error) {
 	return ok(ClientRefusalPage{Total: len(rows), Limit: len(rows), Refusals: rows})
+}
+
+func refusalOf(r adapters.Refusal, name string) ClientRefusal {
+	return ClientRefusal{
+		ClientID: string(r.Device), ClientName: name, Via: r.Via, Action: ClientRefusalAction(r.Action), Reason: string(r.Reason), Remote: r.Remote,
+		Topic: r.Topic, Count: r.Count, FirstAt: r.First, LastAt: r.Last,
+	}
 }

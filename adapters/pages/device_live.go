@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -53,58 +52,20 @@ type deviceNews struct {
 }
 
 // liveDevice sends the part of a device's page that changes by itself whenever it
-// has changed, as server-sent events, until the browser leaves, the person may no
-// longer see the device, or the server stops. With ?once it sends it as JSON, or
-// nothing when the page has it already.
+// has changed.
 func liveDevice(v *visit, d deviceRecord) error {
-	was := v.r.Header.Get("Last-Event-Id") // when it comes again
-	if was == "" {
-		was = v.r.URL.Query().Get("was")
-	}
+	was := v.has("was")
 	view := deviceView{listing: v.listing(), Device: d}
 	view.Path = v.devicesPath() + "/" + d.ID
-	if err := v.live(d, &view.liveDeviceView); err != nil {
-		return err
-	}
-	news := func() (deviceNews, error) {
-		html, err := v.text("device", "device-live", page{Data: view})
-		return deviceNews{view.Was, html}, err
-	}
-	if v.r.URL.Query().Has("once") {
+	return v.follow(func() int { return deviceStep }, func(begun bool) (string, any, error) {
+		if err := v.live(d, &view.liveDeviceView); err != nil && !(begun && isAway(err)) {
+			return "", nil, err
+		}
 		if was == view.Was {
-			v.w.WriteHeader(http.StatusNoContent)
-			return nil
+			return "", nil, nil
 		}
-		n, err := news()
-		if err != nil {
-			return err
-		}
-		v.w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(v.w).Encode(n) // who went away misses it
-		return nil
-	}
-	return v.stream(func(s *stream) error {
-		for {
-			if was == view.Was {
-				if err := s.beat(); err != nil {
-					return err
-				}
-			} else {
-				n, err := news()
-				if err != nil {
-					return err
-				}
-				if err := s.send(n.Was, n); err != nil {
-					return err
-				}
-				was = n.Was
-			}
-			if !s.wait(v.s.untilNext(deviceStep)) {
-				return nil
-			}
-			if err := v.live(d, &view.liveDeviceView); err != nil && !isAway(err) {
-				return err
-			}
-		}
+		html, err := v.text("device", "device-live", page{Data: view})
+		was = view.Was
+		return was, deviceNews{was, html}, err
 	})
 }

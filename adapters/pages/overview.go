@@ -2,7 +2,6 @@ package pages
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -214,74 +213,30 @@ func (v *visit) bulletin(t traffic, since int64, reasons *string) (bulletin, err
 	return b, nil
 }
 
-// liveOverview sends a bulletin in every step, as server-sent events, until the
-// browser leaves, the person may no longer see the domain, or the server stops.
-// With ?once it sends one as JSON.
+// liveOverview sends a bulletin in every step.
 func liveOverview(v *visit) error {
-	// The browser names the last event it has when it comes again.
-	since, err := strconv.ParseInt(v.r.Header.Get("Last-Event-Id"), 10, 64)
-	if err != nil {
-		since, _ = strconv.ParseInt(v.r.URL.Query().Get("since"), 10, 64) // none: all
-	}
+	since, _ := strconv.ParseInt(v.has("since"), 10, 64) // none: all
 	var (
 		t       traffic
+		b       bulletin
 		reasons string
 	)
-	if err := v.askTraffic(&t); err != nil {
-		return err
-	}
-	b, err := v.bulletin(t, since, &reasons)
-	if err != nil {
-		return err
-	}
-	if v.r.URL.Query().Has("once") {
-		v.w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(v.w).Encode(b) // who went away misses it
-		return nil
-	}
-	return v.stream(func(s *stream) error {
-		for {
-			if len(t.Points) > 0 {
-				since = t.Points[len(t.Points)-1].At.Unix()
-			}
-			if err := s.send(strconv.FormatInt(since, 10), b); err != nil {
-				return err
-			}
-			if !s.wait(v.s.untilNext(t.Step)) {
-				return nil
-			}
-			switch err := v.askTraffic(&t); {
-			case isAway(err):
-				b = bulletin{Points: [][]any{}, Now: b.Now, Partial: true} // of a moment ago
-			case err != nil:
-				return err
-			default:
-				if b, err = v.bulletin(t, since, &reasons); err != nil {
-					return err
-				}
+	return v.follow(func() int { return t.Step }, func(begun bool) (string, any, error) {
+		switch err := v.askTraffic(&t); {
+		case begun && isAway(err):
+			b = bulletin{Points: [][]any{}, Now: b.Now, Partial: true} // of a moment ago
+		case err != nil:
+			return "", nil, err
+		default:
+			if b, err = v.bulletin(t, since, &reasons); err != nil {
+				return "", nil, err
 			}
 		}
+		if len(t.Points) > 0 {
+			since = t.Points[len(t.Points)-1].At.Unix()
+		}
+		return strconv.FormatInt(since, 10), b, nil
 	})
-}
-
-// isAway reports whether an error may be over in a moment.
-func isAway(err error) bool {
-	var refusal *Refusal
-	return errors.As(err, &refusal) && (refusal.Status == http.StatusServiceUnavailable || refusal.Status == http.StatusTooManyRequests)
-}
-
-// lateness is how long after a step its point is asked for: other nodes' clocks
-// are not ours.
-const lateness = 300 * time.Millisecond
-
-// untilNext is how long it is until the next point is there.
-func (s *Server) untilNext(step int) time.Duration {
-	if s.pace > 0 {
-		return s.pace
-	}
-	every := time.Duration(max(1, step)) * time.Second
-	now := time.Now()
-	return now.Truncate(every).Add(every + lateness).Sub(now)
 }
 
 // kindTitle is what is the matter, in words.

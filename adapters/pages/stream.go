@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -127,6 +128,74 @@ func (s *stream) write(text string) error {
 		return errLeft
 	}
 	return nil
+}
+
+// follow answers a page that is told of news, as news.js listens to it: with
+// server-sent events, one in every step (in seconds) that has news, until the
+// browser leaves, the person may no longer see it, or the server stops. With
+// ?once it answers as JSON what is new now, or 204.
+//
+// next finds out what is new, with an id by which the page names what it has; nil
+// is nothing. It hears whether the page has begun to listen, and should then
+// outlast an API that is away for a moment.
+func (v *visit) follow(step func() int, next func(begun bool) (id string, news any, err error)) error {
+	id, news, err := next(false)
+	if err != nil {
+		return err
+	}
+	if v.r.URL.Query().Has("once") {
+		if news == nil {
+			v.w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		v.w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(v.w).Encode(news) // who went away misses it
+		return nil
+	}
+	return v.stream(func(s *stream) error {
+		for {
+			if news == nil {
+				err = s.beat()
+			} else {
+				err = s.send(id, news)
+			}
+			if err != nil {
+				return err
+			}
+			if !s.wait(v.s.untilNext(step())) {
+				return nil
+			}
+			if id, news, err = next(true); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// has is what a page has already: the id of the last event when it comes again,
+// else what its address says.
+func (v *visit) has(name string) string {
+	return cmp.Or(v.r.Header.Get("Last-Event-Id"), v.r.URL.Query().Get(name))
+}
+
+// isAway reports whether an error may be over in a moment.
+func isAway(err error) bool {
+	var refusal *Refusal
+	return errors.As(err, &refusal) && (refusal.Status == http.StatusServiceUnavailable || refusal.Status == http.StatusTooManyRequests)
+}
+
+// lateness is how long after a step its point is asked for: other nodes' clocks
+// are not ours.
+const lateness = 300 * time.Millisecond
+
+// untilNext is how long it is until the next point is there.
+func (s *Server) untilNext(step int) time.Duration {
+	if s.pace > 0 {
+		return s.pace
+	}
+	every := time.Duration(max(1, step)) * time.Second
+	now := time.Now()
+	return now.Truncate(every).Add(every + lateness).Sub(now)
 }
 
 // wait reports whether there is more to say after a while: not when the browser

@@ -1,5 +1,5 @@
 // Domains and channels, by everybody's role.
-import { story, base } from "./harness.mjs";
+import { story, base, press } from "./harness.mjs";
 import { execFileSync } from "node:child_process";
 
 await story(async ({ as, fresh, look, check }) => {
@@ -34,7 +34,6 @@ await story(async ({ as, fresh, look, check }) => {
 
   // A channel's page.
   const main = page => page.textContent("main");
-  const press = (page, name) => page.click(`main button:has-text("${name}")`);
   await owner.goto(base + "/domains/plant/devices");
   await owner.fill("#f-name", "pump");
   await press(owner, "Create");

@@ -1,5 +1,5 @@
 // Devices: the list, many at once, files, a device's page, and explain.
-import { story, base } from "./harness.mjs";
+import { story, base, press, section } from "./harness.mjs";
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
@@ -9,8 +9,6 @@ await story(async ({ as, fresh, look, check }) => {
   const owner = await as("owner");
   const at = base + "/domains/works/devices";
   const text = page => page.textContent("main");
-  const press = (page, name, within = "main") => page.click(`${within} button:has-text("${name}")`);
-  const section = (page, title) => page.locator("section.card", { has: page.locator(`h2:text-is("${title}")`) });
   const file = async (page, click) => {
     const [saved] = await Promise.all([page.waitForEvent("download"), click()]);
     return { name: saved.suggestedFilename(), text: readFileSync(await saved.path(), "utf8") };

@@ -19,6 +19,19 @@ export const base = process.env.BASE;
 const shots = process.env.SHOTS; // a directory for screenshots; unset: none are kept
 const sizes = { wide: { width: 1280, height: 800 }, narrow: { width: 390, height: 844 } };
 
+// press, section and row find what a person sees by its words.
+export const press = (page, name, within = "main") => page.click(`${within} button:has-text("${name}")`);
+export const section = (page, title) => page.locator("section.card", { has: page.locator(`h2:text-is("${title}")`) });
+export const row = (page, name) => page.locator("table tr", { has: page.locator("th", { hasText: name }) });
+
+// api asks the API as the person of a page, and must be answered.
+export const api = (page, method, path, body) => page.evaluate(async ([method, path, body]) => {
+  const r = await fetch("/api" + path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
+  const text = await r.text();
+  if (!r.ok) throw new Error(`${method} ${path}: ${r.status} ${text}`);
+  return text && JSON.parse(text);
+}, [method, path, body]);
+
 let wrong = 0;
 export function fail(text) { console.error("wrong: " + text); wrong++; }
 export function check(that, text) { if (!that) fail(text); }

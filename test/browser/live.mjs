@@ -1,18 +1,12 @@
 // Live messages: they come without loading the page again, are read for people,
 // and end with the right to hear them.
-import { story, base } from "./harness.mjs";
+import { story, base, api } from "./harness.mjs";
 import { execFileSync } from "node:child_process";
 
 const evil = "<script>alert(1)</script>";
 
 await story(async ({ as, look, check }) => {
   const owner = await as("owner");
-  const api = (page, method, path, body) => page.evaluate(async ([method, path, body]) => {
-    const r = await fetch("/api" + path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
-    const text = await r.text();
-    if (!r.ok) throw new Error(`${method} ${path}: ${r.status} ${text}`);
-    return text && JSON.parse(text);
-  }, [method, path, body]);
   const domain = await api(owner, "POST", "/domains", { name: "Mill", route: "mill" });
   const channel = await api(owner, "POST", "/mill/channels", { name: "Readings " + evil, route: "readings" });
   const device = name => api(owner, "POST", "/mill/clients", { name });

@@ -1,15 +1,9 @@
 // The matrix of devices and channels: pages both ways, search, and cells that
 // are changed with and without a script.
-import { story, base } from "./harness.mjs";
+import { story, base, api } from "./harness.mjs";
 
 await story(async ({ as, look, check }) => {
   const owner = await as("owner");
-  const api = (page, method, path, body) => page.evaluate(async ([method, path, body]) => {
-    const r = await fetch("/api" + path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
-    const text = await r.text();
-    if (!r.ok) throw new Error(`${method} ${path}: ${r.status} ${text}`);
-    return text && JSON.parse(text);
-  }, [method, path, body]);
   const at = base + "/domains/grid/connections";
   await api(owner, "POST", "/domains", { name: "Grid", route: "grid" });
   await owner.goto(at);

@@ -1,17 +1,10 @@
 // Members of a domain, and its settings, by everybody's role.
-import { story, base } from "./harness.mjs";
+import { story, base, api, press, row } from "./harness.mjs";
 
 await story(async ({ as, look, check }) => {
   const owner = await as("owner");
   const at = base + "/domains/guild";
   const main = page => page.textContent("main");
-  const press = (page, name, within = "main") => page.click(`${within} button:has-text("${name}")`);
-  const row = (page, name) => page.locator("table tr", { has: page.locator("th", { hasText: name }) });
-  const api = (page, method, path, body) => page.evaluate(async ([method, path, body]) => {
-    const r = await fetch("/api" + path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
-    const text = await r.text();
-    return { status: r.status, body: text && JSON.parse(text) };
-  }, [method, path, body]);
   await api(owner, "POST", "/domains", { name: "Guild <b>", route: "guild" });
   for (const name of ["cora", "coral"]) await api(owner, "POST", "/users", { credentials: { username: name, secret: "seven wet pumps hum at noon" }, email: name + "@example.com" });
 

@@ -1,5 +1,5 @@
 // A domain's overview and a device's page, while devices come and are refused.
-import { story, base } from "./harness.mjs";
+import { story, base, api, section } from "./harness.mjs";
 import { execFileSync, spawn } from "node:child_process";
 
 const evil = "<script>alert(1)</script>";
@@ -8,17 +8,7 @@ await story(async ({ as, fresh, look, check }) => {
   const owner = await as("owner");
   const at = base + "/domains/flow";
   const text = page => page.textContent("main");
-  const section = (page, title) => page.locator("section.card", { has: page.locator(`h2:text-is("${title}")`) });
   const now = (page, id) => page.textContent(`[data-now=${id}]`);
-  // api asks as the person of a page.
-  const api = async (page, method, path, body) => {
-    const [status, answer] = await page.evaluate(async ([method, path, body]) => {
-      const r = await fetch("/api" + path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
-      return [r.status, await r.text()];
-    }, [method, path, body]);
-    check(status < 300, `${method} ${path}: ${status} ${answer}`);
-    return answer ? JSON.parse(answer) : {};
-  };
   const sh = (line, fails) => {
     try {
       execFileSync("/bin/sh", ["-c", line], { encoding: "utf8", stdio: "pipe", timeout: 20000 });
@@ -70,7 +60,7 @@ await story(async ({ as, fresh, look, check }) => {
   const reasons = await section(owner, "Refusals in the last 15 minutes").textContent();
   check(reasons.includes("wrong_secret") && reasons.includes("channel_unknown"), "refusals by reason: " + reasons);
   check(await owner.evaluate(() => window.mine), "all that without loading the page again");
-  await owner.waitForTimeout(6000); // for the picture: another point
+  await owner.waitForFunction(() => document.querySelector("[data-columns='3 4'] .plot").getAttribute("aria-label").includes("published now 0,")); // for the picture: another point
   await look(owner, "overview");
   const weight = await owner.evaluate(() => [...performance.getEntriesByType("resource"), ...performance.getEntriesByType("navigation")].filter(e => !e.name.includes("/live")).reduce((n, e) => n + e.encodedBodySize, 0));
   check(weight < 200_000, "the page weighs " + weight);
@@ -134,6 +124,30 @@ await story(async ({ as, fresh, look, check }) => {
   await poor.waitForSelector("#live:not(.stale)");
   check(await poor.locator("#live-note").isHidden(), "until there is one again");
   await poor.close();
+
+  // A page in the background lets go of its stream after a minute, and takes it
+  // up again when it is looked at.
+  const aside = await owner.context().newPage();
+  await aside.clock.install();
+  await aside.addInitScript(() => {
+    window.sources = [];
+    window.EventSource = class extends EventSource { constructor(at) { super(at); window.sources.push(this); } };
+    Object.defineProperty(document, "hidden", { get: () => window.away });
+  });
+  const away = is => aside.evaluate(is => { window.away = is; document.dispatchEvent(new Event("visibilitychange")); }, is);
+  const streams = () => aside.evaluate(() => window.sources.map(s => s.readyState === EventSource.CLOSED ? "closed" : "open").join());
+  await aside.goto(page);
+  await away(true);
+  await aside.clock.runFor(59_000);
+  await away(false);
+  await aside.clock.runFor(59_000);
+  check(await streams() === "open", "who comes back within a minute has the stream: " + await streams());
+  await away(true);
+  await aside.clock.runFor(61_000);
+  check(await streams() === "closed", "after a minute it is let go of: " + await streams());
+  await away(false);
+  check(await streams() === "closed,open", "and taken up again: " + await streams());
+  await aside.close();
 
   // Health.
   await api(owner, "POST", `/flow/clients/${id}/certs`, {});

@@ -1,5 +1,5 @@
 // Whom a domain lets in: by claim tokens, and by authorities of somebody else.
-import { story, base } from "./harness.mjs";
+import { story, base, api, press, row, section } from "./harness.mjs";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,14 +12,6 @@ await story(async ({ as, look, check }) => {
   const owner = await as("owner");
   const at = base + "/domains/foundry";
   const main = page => page.textContent("main");
-  const press = (page, name, within = "main") => page.click(`${within} button:has-text("${name}")`);
-  const section = (page, title) => page.locator("section.card", { has: page.locator(`h2:text-is("${title}")`) });
-  const row = (page, name) => page.locator("table tr", { has: page.locator("th", { hasText: name }) });
-  const api = (page, method, path, body) => page.evaluate(async ([method, path, body]) => {
-    const r = await fetch("/api" + path, { method, headers: { "Content-Type": "application/json" }, body: body && JSON.stringify(body) });
-    const text = await r.text();
-    return { status: r.status, body: text && JSON.parse(text) };
-  }, [method, path, body]);
   // sh runs what a page shows, as it is shown, in a directory of its own. curl
   // is told of the server's root by the environment.
   const sh = line => {
@@ -28,7 +20,7 @@ await story(async ({ as, look, check }) => {
     } catch (e) { check(false, `${line}: ${e}: ${e.stderr}`); return ""; }
   };
   writeFileSync(path.join(dir, "root.crt"), await (await owner.request.get(base + "/pki/ca.crt")).body());
-  const domain = (await api(owner, "POST", "/domains", { name: "Foundry", route: "foundry" })).body.id;
+  const domain = (await api(owner, "POST", "/domains", { name: "Foundry", route: "foundry" })).id;
   await api(owner, "POST", `/${domain}/channels`, { name: "Heat " + evil, route: "heat" });
   await api(owner, "POST", `/${domain}/channels`, { name: "Orders", route: "orders" });
 

@@ -19,6 +19,20 @@ function stayIn() {
   }, 10 * 60 * 1000);
 }
 
+// whileSeen has a page let go of its stream when it is left or was hidden for a
+// minute, and take it up again when it is looked at: a browser has six connections
+// to a server, for all windows.
+function whileSeen(wake, sleep) {
+  let hiding = 0;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (document.hidden) hiding = setTimeout(sleep, 60 * 1000);
+    else wake();
+  });
+  window.addEventListener("pagehide", sleep);
+  window.addEventListener("pageshow", e => { if (e.persisted) wake(); });
+}
+
 // Buttons that need a script are hidden without one.
 function revive(root) {
   times(root);

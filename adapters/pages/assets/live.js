@@ -4,7 +4,6 @@
 document.addEventListener("DOMContentLoaded", () => {
   const kept = 200; // rows, and what waits while it is paused
   const pointsKept = 500, valuesKept = 100;
-  const hiddenFor = 60 * 1000; // a browser has six connections to a server, for all windows
   const $ = id => document.getElementById(id);
   const live = $("live"), list = $("live-list"), pause = $("live-pause");
   const names = new Map([...document.querySelectorAll("#live-names li")].map(li => [li.dataset.id, li.textContent]));
@@ -276,14 +275,10 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   $("live-again").addEventListener("click", start);
 
-  let hiding = 0;
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(hiding);
-    if (document.visibilityState === "hidden") {
-      hiding = setTimeout(() => { if (running) { stop(); say("Ended: this page was in the background for a minute."); } }, hiddenFor);
-    } else if (!running) start();
+  whileSeen(() => { if (!running) start(); }, () => {
+    if (!running) return;
+    stop();
+    say("Ended: this page was in the background for a minute.");
   });
-  window.addEventListener("pagehide", stop);
-  window.addEventListener("pageshow", e => { if (e.persisted) start(); });
   start();
 });

@@ -6,8 +6,7 @@
 // with what the page has; note is the element that says when they do not come, as
 // does the class stale of root.
 function news({ root, note, address, take }) {
-  const hiddenFor = 60 * 1000; // a browser has six connections to a server, for all windows
-  let source = null, asleep = false, leaving = 0, asked = 0;
+  let source = null, asleep = false, asked = 0;
 
   function stands(why) {
     root.classList.toggle("stale", why !== "");
@@ -43,7 +42,6 @@ function news({ root, note, address, take }) {
   }
 
   function wake() {
-    clearTimeout(leaving);
     if (!asleep) return;
     asleep = false;
     listen();
@@ -72,12 +70,7 @@ function news({ root, note, address, take }) {
     setTimeout(ask, 5000);
   }
 
-  window.addEventListener("pagehide", sleep);
-  window.addEventListener("pageshow", wake);
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) leaving = setTimeout(sleep, hiddenFor);
-    else wake();
-  });
+  whileSeen(wake, sleep);
   listen();
 }
 
