@@ -122,7 +122,7 @@ func (c *clientFlags) client(newData string) (*client, error) {
 	if c.server != "" && c.server != cl.Server {
 		cl.login = login{Server: c.server} // tokens of one server are not shown to another
 	}
-	if newData != "" && exists(filepath.Join(newData, "setup-token")) {
+	if newData != "" && exists(filepath.Join(newData, setUpToken)) {
 		cl.login = login{Server: c.server}
 		if ca := filepath.Join(newData, "ca.crt"); exists(ca) {
 			cl.CAFile, _ = filepath.Abs(ca)

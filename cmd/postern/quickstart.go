@@ -90,7 +90,7 @@ func (q *quickstart) enter(ctx context.Context, c *client, dataDir string) error
 	if !errors.As(err, &answer) || answer.status != http.StatusUnauthorized {
 		return err
 	}
-	if _, statErr := os.Stat(filepath.Join(dataDir, "setup-token")); errors.Is(statErr, fs.ErrNotExist) {
+	if _, statErr := os.Stat(filepath.Join(dataDir, setUpToken)); errors.Is(statErr, fs.ErrNotExist) {
 		return err
 	}
 	var b [18]byte

@@ -24,9 +24,11 @@ import (
 // setUpLife bounds how long the one-time set-up token is good (ASVS 6.4.1).
 const setUpLife = 24 * time.Hour
 
+// setUpToken is the file of the data directory that the token stands in.
+const setUpToken = "setup-token"
+
 // setUp lets whoever holds the one-time token make the first owner. The token
-// stands in the data directory and in the log of the start, and nowhere once
-// there is an owner.
+// stands in the data directory, and nowhere once there is an owner.
 type setUp struct {
 	users    *authn.Users
 	registry *registry.Registry
@@ -41,7 +43,7 @@ type setUp struct {
 // firstOwner makes the configured owner, or offers a set-up token, when there
 // is no owner yet.
 func (h *house) firstOwner(ctx context.Context, c *Config) error {
-	h.setUp = &setUp{users: h.users, registry: h.registry, path: filepath.Join(c.DataDir, "setup-token"), now: time.Now}
+	h.setUp = &setUp{users: h.users, registry: h.registry, path: filepath.Join(c.DataDir, setUpToken), now: time.Now}
 	has, err := h.registry.HasOwner(ctx)
 	if err != nil {
 		return err

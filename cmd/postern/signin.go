@@ -145,7 +145,7 @@ func setUpCommand(s *session) *cobra.Command {
 
 // setUp makes the first owner with the token in the data directory.
 func (c *client) setUp(ctx context.Context, dataDir, username, email, password string) error {
-	path := filepath.Join(dataDir, "setup-token")
+	path := filepath.Join(dataDir, setUpToken)
 	token, err := certs.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no %s: the server has an owner already (sign in with postern login), or keeps its data elsewhere (--data-dir)", path)
