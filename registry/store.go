@@ -16,7 +16,9 @@ type Store interface {
 
 	// Update calls do with a transaction and commits it when do returns nil;
 	// otherwise nothing of it is kept and do's error is returned. do must use
-	// only the Tx, must not keep it, and is called once.
+	// only the Tx and must not keep it. It is called again, from the start, when
+	// the database took its transaction back: what it leaves outside must be
+	// what the last call put there.
 	Update(ctx context.Context, do func(Tx) error) error
 }
 

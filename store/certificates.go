@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/postern-io/postern/registry"
@@ -93,20 +92,6 @@ func (s writes) UpdateRevocation(ctx context.Context, c registry.Certificate) er
 		return err
 	}
 	return exec(ctx, s.db, "UPDATE authorities SET revision = revision + 1 WHERE id = $1", string(c.Authority))
-}
-
-// TouchCertificates notes that the certificates were used at the given time. It
-// is as TouchSecret.
-func (s *Store) TouchCertificates(ctx context.Context, ids []registry.CertificateID, at time.Time) error {
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	return s.begin(ctx, func(tx querier) error {
-		for _, id := range ids {
-			if err := run(ctx, tx, "UPDATE certificates SET last_used = $2 WHERE id = $1 AND last_used < $2", string(id), micros(at)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }
 
 // PurgeCertificates implements registry.Purger.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 
 	"github.com/postern-io/postern/registry"
 )
@@ -67,7 +66,7 @@ func (s reads) claimRights(ctx context.Context, claims ...registry.Claim) (map[r
 	for i, c := range claims {
 		ids[i] = string(c.ID)
 	}
-	f.add("claim IN (?"+strings.Repeat(", ?", len(ids)-1)+")", ids...)
+	f.in("claim", ids...)
 	rights := make(map[registry.ClaimID][]registry.ClaimRights, len(claims))
 	_, err := collect(ctx, s.db, func(r row) (none struct{}, err error) {
 		var claim registry.ClaimID

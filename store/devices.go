@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/postern-io/postern/registry"
@@ -105,21 +104,4 @@ func (s writes) ExpireSecret(ctx context.Context, id registry.SecretID, at time.
 // DeleteSecret implements registry.DeviceWriter.
 func (s writes) DeleteSecret(ctx context.Context, id registry.SecretID) error {
 	return exec(ctx, s.db, "DELETE FROM device_secrets WHERE id = $1", string(id))
-}
-
-// TouchSecret notes that the secrets were used at the given time. Secrets that
-// are gone are passed over, and a later time is never put back.
-func (s *Store) TouchSecret(ctx context.Context, ids []registry.SecretID, at time.Time) error {
-	// Sorted, so that two nodes cannot wait for each other.
-	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	return s.begin(ctx, func(tx querier) error {
-		for _, id := range ids {
-			err := run(ctx, tx,
-				"UPDATE device_secrets SET last_used = $2 WHERE id = $1 AND last_used < $2", string(id), micros(at))
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

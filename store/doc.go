@@ -17,4 +17,9 @@
 // searched without case is lowered here; and where PostgreSQL would say
 // SELECT … FOR UPDATE, which SQLite does not know, an UPDATE that changes
 // nothing takes the row lock and RETURNING reads the row.
+//
+// What changes inside a domain locks the domain first, the uses that are noted
+// down by the thousand too, so transactions do not cross. Two that do, on
+// PostgreSQL, are told apart by its deadlock detection, and the one that was
+// taken back runs again.
 package store

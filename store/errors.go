@@ -47,6 +47,14 @@ func mapError(err error) error {
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", registry.ErrUnavailable, err) }
 
+// takenBack tells whether the database rolled a transaction back that may do well
+// from its start (class 40 of SQLSTATE: deadlock, serialization failure). One whose
+// commit is in doubt (40003) is not run twice.
+func takenBack(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "40") && pg.Code != "40003"
+}
+
 // mapPostgres goes by SQLSTATE (PostgreSQL's manual, appendix A).
 func mapPostgres(err *pgconn.PgError) error {
 	switch {

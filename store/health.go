@@ -115,15 +115,3 @@ func (s reads) Findings(ctx context.Context, q registry.HealthQuery) (registry.L
 	}, query, f.args...)
 	return registry.List[registry.Finding]{Total: total, Items: items}, err
 }
-
-// MarkShared notes that the certificates were in use at two addresses at once.
-func (s *Store) MarkShared(ctx context.Context, ids []registry.CertificateID, at time.Time) error {
-	return s.begin(ctx, func(tx querier) error {
-		for _, id := range ids {
-			if err := run(ctx, tx, "UPDATE certificates SET shared_at = $2 WHERE id = $1 AND shared_at < $2", string(id), micros(at)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}

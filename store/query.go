@@ -24,6 +24,11 @@ func (f *filter) add(cond string, args ...any) {
 	f.conds = append(f.conds, cond)
 }
 
+// in adds that a column is one of the values, of which there is at least one.
+func (f *filter) in(column string, values ...any) {
+	f.add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", values...)
+}
+
 func (f *filter) where() string {
 	if len(f.conds) == 0 {
 		return ""

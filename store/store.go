@@ -102,7 +102,23 @@ func (s *Store) Update(ctx context.Context, do func(registry.Tx) error) error {
 	return s.begin(ctx, func(tx querier) error { return do(transaction{reads{tx}, writes{tx}}) })
 }
 
-func (s *Store) begin(ctx context.Context, do func(querier) error) error {
+// transactionTries bounds how often a transaction is begun that the database
+// takes back for the sake of another one.
+const transactionTries = 3
+
+// begin runs do in a transaction, again from the start when PostgreSQL took it
+// back: two that wait for each other's rows are found after deadlock_timeout (one
+// second), and one of them has to give way.
+func (s *Store) begin(ctx context.Context, do func(querier) error) (err error) {
+	for range transactionTries {
+		if err = s.once(ctx, do); !takenBack(err) {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *Store) once(ctx context.Context, do func(querier) error) error {
 	tx, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return mapError(err)

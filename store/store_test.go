@@ -146,6 +146,61 @@ func TestOpenTwiceKeepsEverything(t *testing.T) {
 	}
 }
 
+// TestTransactionsThatCross: of two transactions that wait for each other's rows
+// PostgreSQL takes one back. That one is run again, and nobody is told.
+func TestTransactionsThatCross(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(t.Context(), postgres.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	r := newRegistry(t, s)
+	var domains [2]registry.Domain
+	var holds [2]chan struct{}
+	for i := range domains {
+		domains[i] = must[registry.Domain](t)(r.CreateDomain(t.Context(), "", registry.Domain{Name: fmt.Sprint("before ", i)}))
+		holds[i] = make(chan struct{})
+	}
+	var runs [2]int
+	both, ctx := errgroup.WithContext(t.Context())
+	for i := range domains {
+		both.Go(func() error {
+			return s.Update(ctx, func(tx registry.Tx) error {
+				runs[i]++
+				mine, err := tx.LockDomain(ctx, domains[i].ID)
+				if err != nil {
+					return err
+				}
+				if runs[i] == 1 {
+					close(holds[i])
+					select {
+					case <-holds[1-i]:
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+				if _, err := tx.LockDomain(ctx, domains[1-i].ID); err != nil {
+					return err
+				}
+				mine.Name = fmt.Sprint("after ", i)
+				return tx.UpdateDomain(ctx, mine)
+			})
+		})
+	}
+	if err := both.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if runs[0]+runs[1] != 3 {
+		t.Errorf("the transactions ran %d and %d times, want one of them twice", runs[0], runs[1])
+	}
+	for i, d := range domains {
+		if got := must[registry.Domain](t)(s.Domain(t.Context(), d.ID)); got.Name != fmt.Sprint("after ", i) {
+			t.Errorf("domain %d is named %q", i, got.Name)
+		}
+	}
+}
+
 // TestOutage: with PostgreSQL gone nothing is "not found", and when it comes
 // back the store does too, by itself.
 func TestOutage(t *testing.T) {
