@@ -40,6 +40,67 @@ func (r *Registry) Connect(ctx context.Context, domain DomainID, devices []Devic
 	return r.connections(ctx, domain, devices, channels, rights, Tx.AddRights)
 }
 
+// SetConnections makes each connection be just what is said, all or none: rights
+// that are not named end, and without any the connection does. Devices and
+// channels must be of the domain, each pair named once, and at most MaxBulk of
+// them. What is not named stays.
+func (r *Registry) SetConnections(ctx context.Context, domain DomainID, all []Connection) error {
+	if len(all) == 0 || len(all) > MaxBulk {
+		return &InvalidError{Field: "connections", Reason: "must be between 1 and 1000"}
+	}
+	type pair struct {
+		device  DeviceID
+		channel ChannelID
+	}
+	pairs := make(map[pair]bool, len(all))
+	for _, c := range all {
+		if c.Rights&^(Publish|Subscribe) != 0 {
+			return &InvalidError{Field: "types", Reason: "must be publish, subscribe, both or none"}
+		}
+		pairs[pair{c.Device, c.Channel}] = true
+	}
+	if len(pairs) != len(all) {
+		return &InvalidError{Field: "connections", Reason: "must name each pair of client and channel once"}
+	}
+	return r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
+		devices, channels := map[DeviceID]bool{}, map[ChannelID]bool{} // those seen
+		changes := make([]Change, 0, len(all))
+		for _, c := range all {
+			if !devices[c.Device] {
+				if _, err := deviceIn(ctx, tx, domain, c.Device); err != nil {
+					return nil, err
+				}
+				devices[c.Device] = true
+			}
+			if !channels[c.Channel] {
+				if _, err := channelIn(ctx, tx, domain, c.Channel); err != nil {
+					return nil, err
+				}
+				channels[c.Channel] = true
+			}
+			c.Domain = domain
+			if err := setRights(ctx, tx, c); err != nil {
+				return nil, err
+			}
+			changes = append(changes, Change{Domain: domain, Device: c.Device, Channel: c.Channel})
+		}
+		return changes, nil
+	})
+}
+
+func setRights(ctx context.Context, tx Tx, c Connection) error {
+	if c.Rights != 0 {
+		if err := tx.AddRights(ctx, c); err != nil {
+			return err
+		}
+	}
+	c.Rights = (Publish | Subscribe) &^ c.Rights
+	if c.Rights == 0 {
+		return nil
+	}
+	return tx.RemoveRights(ctx, c)
+}
+
 // Disconnect takes each of the rights on each channel from each device. A
 // right that is not there is not missed.
 func (r *Registry) Disconnect(ctx context.Context, domain DomainID, devices []DeviceID, channels []ChannelID, rights Rights) error {

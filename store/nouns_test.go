@@ -240,6 +240,62 @@ func TestConnectionsBetween(t *testing.T) {
 	})
 }
 
+// TestSetConnections makes connections be just what is said, all or none.
+func TestSetConnections(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *store.Store) {
+		ctx, r := t.Context(), newRegistry(t, s)
+		d := must[registry.Domain](t)(r.CreateDomain(ctx, "", registry.Domain{Name: "one"}))
+		other := must[registry.Domain](t)(r.CreateDomain(ctx, "", registry.Domain{Name: "two"}))
+		device := must[[]registry.NewDevice](t)(r.CreateDevices(ctx, "", d.ID, make([]registry.NewDevice, 1)))[0].ID
+		foreign := must[[]registry.NewDevice](t)(r.CreateDevices(ctx, "", other.ID, make([]registry.NewDevice, 1)))[0].ID
+		var channels []registry.ChannelID
+		for _, made := range must[[]registry.Channel](t)(r.CreateChannels(ctx, "", d.ID, make([]registry.Channel, 4))) {
+			channels = append(channels, made.ID)
+		}
+		both := registry.Publish | registry.Subscribe
+		if err := r.Connect(ctx, d.ID, []registry.DeviceID{device}, channels[:3], both); err != nil {
+			t.Fatal(err)
+		}
+		var changed []registry.Change
+		r.OnChange = func(_ context.Context, all []registry.Change) { changed = append(changed, all...) }
+		if err := r.SetConnections(ctx, d.ID, []registry.Connection{
+			{Device: device, Channel: channels[1], Rights: registry.Subscribe},
+			{Device: device, Channel: channels[2]},
+			{Device: device, Channel: channels[3], Rights: registry.Publish},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(changed) != 3 {
+			t.Errorf("%d changes were announced, want 3", len(changed))
+		}
+		rights := func(t *testing.T) (all []registry.Rights) {
+			for _, c := range channels {
+				all = append(all, must[registry.Rights](t)(s.Rights(ctx, device, c)))
+			}
+			return all
+		}
+		want := []registry.Rights{both, registry.Subscribe, 0, registry.Publish}
+		same(t, rights(t), want)
+		if n := must[registry.List[registry.Connection]](t)(r.Connections(ctx, registry.Query{Domain: d.ID, Limit: 10, Order: registry.ByCreated})).Total; n != 3 {
+			t.Errorf("%d connections are left, want 3", n)
+		}
+		good := registry.Connection{Device: device, Channel: channels[0], Rights: registry.Publish}
+		for name, refused := range map[string][]registry.Connection{
+			"none":                       {},
+			"too many":                   make([]registry.Connection, registry.MaxBulk+1),
+			"the same twice":             {good, {Device: device, Channel: channels[0]}},
+			"a right that is none":       {good, {Device: device, Channel: channels[1], Rights: 4}},
+			"a device of another domain": {good, {Device: foreign, Channel: channels[1]}},
+			"no such channel":            {good, {Device: device, Channel: "none"}},
+		} {
+			if err := r.SetConnections(ctx, d.ID, refused); err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		}
+		same(t, rights(t), want)
+	})
+}
+
 func TestDeleteCascades(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *store.Store) {
 		ctx, r := t.Context(), newRegistry(t, s)

@@ -43,6 +43,31 @@ func (s *Server) disconnectChannel(ctx context.Context, c *call) (answer, error)
 	return done(err)
 }
 
+// setConnections makes each connection named be just what is said.
+func (s *Server) setConnections(ctx context.Context, c *call) (answer, error) {
+	var in Connections
+	if err := c.body(&in); err != nil {
+		return answer{}, err
+	}
+	all := make([]registry.Connection, len(in.Connections))
+	for i, one := range in.Connections {
+		rights, err := rightsOf(one.Types)
+		if err != nil {
+			return answer{}, err
+		}
+		device, err := registry.ParseID(one.ClientID)
+		if err != nil {
+			return answer{}, &registry.InvalidError{Field: "client_id", Reason: "must be an id"}
+		}
+		channel, err := registry.ParseID(one.ChannelID)
+		if err != nil {
+			return answer{}, &registry.InvalidError{Field: "channel_id", Reason: "must be an id"}
+		}
+		all[i] = registry.Connection{Device: registry.DeviceID(device), Channel: registry.ChannelID(channel), Rights: rights}
+	}
+	return done(s.Registry.SetConnections(ctx, c.domain, all))
+}
+
 // toChannel reads a change of connections with the channel of the path.
 func (c *call) toChannel() (Connect, error) {
 	var in ConnectChannel

@@ -47,6 +47,7 @@ func (s *site) good() map[string]func() request {
 		"listenChannel":     as(channel+"/messages?subtopic=a/%2B", nil),
 		"publishMessage":    as(channel+"/messages", m{"subtopic": "a/b", "payload": "21.5", "content_type": "text/plain"}),
 		"listMatrix":        as(d+"/connections?client="+string(s.client.ID)+"&channel="+string(s.channel.ID), nil),
+		"setConnections":    as(d+"/connections", m{"connections": []m{{"client_id": s.client.ID, "channel_id": s.channel.ID, "types": []string{"Subscribe"}}}}),
 		"setUp":             as("/setup", m{"token": setUpToken, "credentials": m{"username": "first", "secret": goodPassword}}),
 		"registerUser":      as("/users", m{"first_name": "B", "credentials": m{"username": "bob", "secret": goodPassword}, "role": "editor", "tags": nil, "created_at": "0001-01-01T00:00:00Z"}),
 		"listUsers":         as("/users?limit=100&metadata=%7B%7D&with_attributes=false", nil),

@@ -430,6 +430,43 @@ func TestMatrixTellsTheNamedAlone(t *testing.T) {
 	}
 }
 
+func TestSetConnections(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	at := "/" + string(s.domain.ID) + "/connections"
+	type link = map[string]any
+	set := func(links ...link) *httptest.ResponseRecorder { return s.do("PATCH", at, s.owner, link{"connections": links}) }
+	with := func(types ...string) link {
+		return link{"client_id": s.client.ID, "channel_id": s.channel.ID, "types": append([]string{}, types...)}
+	}
+	rights := func() registry.Rights {
+		t.Helper()
+		got, err := s.api.Registry.Rights(t.Context(), s.client.ID, s.channel.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	for _, want := range []registry.Rights{registry.Publish | registry.Subscribe, registry.Subscribe, registry.Publish, 0} {
+		if w := set(with(want.Names()...)); w.Code != 204 || rights() != want {
+			t.Errorf("%v: got %d, and %v", want.Names(), w.Code, rights().Names())
+		}
+	}
+	for field, links := range map[string][]link{
+		"connections": {with("publish"), with("subscribe")}, // twice the same
+		"types":       {with("listen")},
+		"client_id":   {{"client_id": "pump", "channel_id": s.channel.ID, "types": []string{}}},
+		"channel_id":  {{"client_id": s.client.ID, "channel_id": "../x", "types": []string{}}},
+	} {
+		if w := set(links...); w.Code != 400 || !strings.Contains(w.Body.String(), field) {
+			t.Errorf("%s: got %d %s", field, w.Code, w.Body)
+		}
+	}
+	if w := s.do("PATCH", at, s.viewer, link{"connections": []link{with("publish")}}); w.Code != 403 || rights() != 0 {
+		t.Errorf("a viewer: got %d, and %v", w.Code, rights().Names())
+	}
+}
+
 // A deaf takes the answer's head and then nothing more, until its deadline.
 type deaf struct {
 	*httptest.ResponseRecorder

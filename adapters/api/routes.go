@@ -160,6 +160,7 @@ var routes = []route{
 	{"GET", "/{domain}/channels/{channel}/messages", authz.Listen, (*Server).listenChannel, 0},
 	{"POST", "/{domain}/channels/{channel}/messages", authz.Speak, (*Server).publishMessage, 0},
 	{"GET", "/{domain}/connections", authz.ClientView, (*Server).listMatrix, 0},
+	{"PATCH", "/{domain}/connections", authz.Connect, (*Server).setConnections, 0}, // whoever may connect may disconnect
 
 	{"POST", "/{domain}/channels/connect", authz.Connect, (*Server).connect, 0},
 	{"POST", "/{domain}/channels/disconnect", authz.Disconnect, (*Server).disconnect, 0},

@@ -1475,6 +1475,11 @@ type ConnectionPage struct {
 // ConnectionTypes publish and subscribe, in any case.
 type ConnectionTypes = []string
 
+// Connections defines model for Connections.
+type Connections struct {
+	Connections []Connection `json:"connections"`
+}
+
 // Domain defines model for Domain.
 type Domain struct {
 	CreatedAt time.Time `json:"created_at,omitempty"`
@@ -2881,6 +2886,9 @@ type RotateSecretJSONRequestBody = SecretRotation
 
 // UpdateClientTagsJSONRequestBody defines body for UpdateClientTags for application/json ContentType.
 type UpdateClientTagsJSONRequestBody = TagsChange
+
+// SetConnectionsJSONRequestBody defines body for SetConnections for application/json ContentType.
+type SetConnectionsJSONRequestBody = Connections
 
 // ExplainJSONRequestBody defines body for Explain for application/json ContentType.
 type ExplainJSONRequestBody = Question

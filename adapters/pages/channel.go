@@ -62,19 +62,17 @@ func mayOf(types []string) string {
 	return mays[may]
 }
 
-// typesOf are the rights that a word of mays gives and those that it takes.
-func typesOf(may string) (give, take []string, known bool) {
+// typesOf are the rights that a word of mays stands for.
+func typesOf(may string) (types []string, known bool) {
 	switch may {
 	case "nothing":
-		return nil, []string{"publish", "subscribe"}, true
-	case "publish":
-		return []string{"publish"}, []string{"subscribe"}, true
-	case "subscribe":
-		return []string{"subscribe"}, []string{"publish"}, true
+		return []string{}, true
+	case "publish", "subscribe":
+		return []string{may}, true
 	case "both":
-		return []string{"publish", "subscribe"}, nil, true
+		return []string{"publish", "subscribe"}, true
 	}
-	return nil, nil, false
+	return nil, false
 }
 
 // Tags are the tags as a person edits them.
@@ -260,29 +258,11 @@ func (v *visit) deviceNamed(text string) (id string, err error) {
 
 // linkChannel changes what a connected device may do.
 func linkChannel(v *visit, c channelRecord) error {
-	return v.channelAfter(c, v.setMay(v.r.PostForm.Get("device"), c.ID, v.r.PostForm.Get("may")), "saved")
-}
-
-// setMay makes what a device may do on a channel be just this. What is too much
-// is taken away first.
-func (v *visit) setMay(device, channel, may string) error {
-	give, take, known := typesOf(may)
-	_, err := registry.ParseID(channel)
-	if !known || err != nil {
-		return &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is not what is expected here."}
+	one, err := cell(v.r.PostForm.Get("device"), c.ID, v.r.PostForm.Get("may"))
+	if err == nil {
+		err = v.setConnections(one)
 	}
-	for _, step := range []struct {
-		path  string
-		types []string
-	}{{"disconnect", take}, {"connect", give}} {
-		if len(step.types) == 0 {
-			continue
-		}
-		if err := v.channel(http.MethodPost, channel, "/"+step.path, map[string]any{"client_ids": []string{device}, "types": step.types}, nil); err != nil {
-			return err
-		}
-	}
-	return nil
+	return v.channelAfter(c, err, "saved")
 }
 
 // A liveView is the page of what is said on a channel now.

@@ -24,7 +24,7 @@ const spareGrants = 3
 func grantsSent(sent url.Values) ([]grant, error) {
 	all := []grant{}
 	for _, row := range sentGrants(sent) {
-		types, _, known := typesOf(row.May)
+		types, known := typesOf(row.May)
 		if !known || len(types) == 0 {
 			return nil, mend("channels", "Say what the device may do on each channel.")
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/postern-io/postern/adapters/api"
@@ -48,6 +49,7 @@ type matrixView struct {
 	Channels      []channel
 	Mays          []string
 	may           map[pair]string
+	changed       map[pair]string // and not saved
 }
 
 // May is what a device may do on a channel.
@@ -56,6 +58,15 @@ func (v matrixView) May(d deviceRecord, c channel) string {
 		return may
 	}
 	return mays[0]
+}
+
+// Now is what the form shows: what May says, or what somebody chose and could not
+// save.
+func (v matrixView) Now(d deviceRecord, c channel) string {
+	if may := v.changed[pair{d.ID, c.ID}]; slices.Contains(mays, may) {
+		return may
+	}
+	return v.May(d, c)
 }
 
 // Here is the address of this page.
@@ -115,8 +126,26 @@ func showMatrix(v *visit) error {
 	return nil
 }
 
+// cell is what a device may do on a channel, by a word of mays.
+func cell(device, channel, may string) (api.Connection, error) {
+	types, known := typesOf(may)
+	if !known {
+		return api.Connection{}, &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is not what is expected here."}
+	}
+	return api.Connection{ClientID: device, ChannelID: channel, Types: types}, nil
+}
+
+// setConnections makes the connections be just these, all or none.
+func (v *visit) setConnections(all ...api.Connection) error {
+	err := v.ask(http.MethodPatch, v.inDomain("/connections"), api.Connections{Connections: all}, nil)
+	if refusal, ok := err.(*Refusal); ok && refusal.Status == http.StatusNotFound {
+		refusal.Message = "A device or channel of these is there no more. Nothing was saved."
+	}
+	return err
+}
+
 // changeMatrix takes a page of the matrix as it was sent, and changes the cells
-// that were changed: each comes with what it was. A script sends one at a time
+// that were changed, all or none: each comes with what it was. A script sends one at a time
 // and is answered without a page.
 func changeMatrix(v *visit) error {
 	if err := v.posted(); err != nil {
@@ -126,18 +155,26 @@ func changeMatrix(v *visit) error {
 	if len(sent["device"]) > matrixRows || len(sent["channel"]) > matrixColumns {
 		return &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is larger than a page of the matrix."}
 	}
+	changed := map[pair]string{}
+	var all []api.Connection
 	var problem error
 	for r, device := range sent["device"] {
 		for c, channel := range sent["channel"] {
-			cell := strconv.Itoa(r) + "." + strconv.Itoa(c)
-			may, was := sent.Get("may."+cell), sent.Get("was."+cell)
+			at := strconv.Itoa(r) + "." + strconv.Itoa(c)
+			may, was := sent.Get("may."+at), sent.Get("was."+at)
 			if may == was || may == "" {
 				continue
 			}
-			if problem = v.setMay(device, channel, may); problem != nil {
-				break
+			changed[pair{device, channel}] = may
+			one, err := cell(device, channel, may)
+			if err != nil {
+				problem = err
 			}
+			all = append(all, one)
 		}
+	}
+	if problem == nil && len(all) > 0 {
+		problem = v.setConnections(all...)
 	}
 	if v.r.Header.Get("Accept") == "application/json" {
 		var refusal *Refusal
@@ -155,7 +192,8 @@ func changeMatrix(v *visit) error {
 		if err != nil {
 			return err
 		}
-		return v.again(problem, "connections", page{Title: "Connections", Tab: "connections", Data: view})
+		view.changed = changed
+		return v.retry(problem, "connections", page{Title: "Connections", Tab: "connections", Data: view}, http.StatusNotFound)
 	}
 	q := v.r.URL.Query()
 	q.Set("done", "saved")

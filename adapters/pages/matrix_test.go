@@ -117,16 +117,36 @@ func TestMatrixIsBounded(t *testing.T) {
 	}
 }
 
-// TestMaysAreRights: every word gives and takes what it says.
+// TestMatrixSavesAllOrNothing: a device that was deleted meanwhile keeps the
+// whole form from being saved. What was chosen is still chosen, to be sent again.
+func TestMatrixSavesAllOrNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	devices, channels := s.fleet(2), s.channels(1)
+	if err := s.registry.DeleteDevice(t.Context(), s.domain.ID, devices[1]); err != nil {
+		t.Fatal(err)
+	}
+	w := s.matrix("POST", "", url.Values{
+		"device": {string(devices[0]), string(devices[1])}, "channel": {string(channels[0])},
+		"was.0.0": {"nothing"}, "may.0.0": {"subscribe"}, "was.1.0": {"nothing"}, "may.1.0": {"both"},
+	})
+	if body := w.Body.String(); w.Code != http.StatusNotFound || !strings.Contains(body, "Nothing was saved") || !strings.Contains(body, `name="was.0.0" value="nothing"`) || !strings.Contains(body, "<option selected>subscribe") {
+		t.Errorf("got %d: %s", w.Code, body)
+	}
+	if got := s.rights(devices[0], channels[0]); got != 0 {
+		t.Errorf("half of the form is saved: %v", got.Names())
+	}
+}
+
+// TestMaysAreRights: every word stands for what it says.
 func TestMaysAreRights(t *testing.T) {
 	t.Parallel()
 	for _, may := range mays {
-		give, take, known := typesOf(may)
-		if !known || mayOf(give) != may || len(give)+len(take) != 2 {
-			t.Errorf("%s gives %v and takes %v", may, give, take)
+		if types, known := typesOf(may); !known || mayOf(types) != may {
+			t.Errorf("%s stands for %v", may, types)
 		}
 	}
-	if _, _, known := typesOf(""); known {
+	if _, known := typesOf(""); known {
 		t.Error("nothing said is a word")
 	}
 }
