@@ -435,7 +435,9 @@ func TestSetConnections(t *testing.T) {
 	s := newSite(t)
 	at := "/" + string(s.domain.ID) + "/connections"
 	type link = map[string]any
-	set := func(links ...link) *httptest.ResponseRecorder { return s.do("PATCH", at, s.owner, link{"connections": links}) }
+	set := func(links ...link) *httptest.ResponseRecorder {
+		return s.do("PATCH", at, s.owner, link{"connections": links})
+	}
 	with := func(types ...string) link {
 		return link{"client_id": s.client.ID, "channel_id": s.channel.ID, "types": append([]string{}, types...)}
 	}
