@@ -39,7 +39,7 @@ export function check(that, text) { if (!that) fail(text); }
 export async function story(tell) {
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
   const contexts = [];
-  const patience = 15000;
+  const patience = 15000, minutes = 6;
 
   // whole makes a click, which ends when the next page begins, wait for all of it.
   function whole(page) {
@@ -101,8 +101,10 @@ export async function story(tell) {
     await page.setViewportSize(sizes.wide);
   }
 
+  // Some waits, such as for a script where none runs, have no end of their own.
+  const late = new Promise((_, reject) => setTimeout(reject, minutes * 60000, new Error(`it is not at its end after ${minutes} minutes`)));
   try {
-    await tell({ as, fresh, look, check, faults });
+    await Promise.race([tell({ as, fresh, look, check, faults }), late]);
   } catch (e) {
     fail(e.stack || String(e));
   } finally {

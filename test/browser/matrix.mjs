@@ -72,6 +72,16 @@ await story(async ({ as, look, check }) => {
   check(plain.url().includes("done=saved") && plain.url().includes("device=device"), "the form comes back to its page");
   check(await cell(plain, 7, 3).inputValue() === "publish" && await cell(plain, 8, 4).inputValue() === "both" && await types(7, 3) === "publish", "and all is saved");
 
+  // All or none: what was chosen beside a device that is gone stays chosen.
+  await cell(plain, 6, 3).selectOption("subscribe");
+  await cell(plain, 9, 3).selectOption("both");
+  await api(owner, "DELETE", "/grid/clients/" + devices.clients[9].id);
+  await plain.click("[data-save] button");
+  check((await plain.textContent("main")).includes("Nothing was saved") && await types(6, 3) === "", "a form with a device that is gone is not saved by half");
+  check(await cell(plain, 6, 3).inputValue() === "subscribe" && await cell(plain, 9, 3).count() === 0, "what was chosen is still chosen");
+  await plain.click("[data-save] button");
+  check(await types(6, 3) === "subscribe", "and saved when asked again: " + await types(6, 3));
+
   const viewer = await as("viewer");
   await viewer.goto(at);
   check(await viewer.locator("table select").count() === 0 && (await viewer.textContent("table")).includes("publish and subscribe"), "a viewer reads words");
