@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"context"
-	"slices"
-)
+import "context"
 
 // Rights returns what the device may do on the channel by its connection.
 func (r *Registry) Rights(ctx context.Context, device DeviceID, channel ChannelID) (Rights, error) {
@@ -48,57 +45,17 @@ func (r *Registry) SetConnections(ctx context.Context, domain DomainID, all []Co
 	if len(all) == 0 || len(all) > MaxBulk {
 		return &InvalidError{Field: "connections", Reason: "must be between 1 and 1000"}
 	}
-	type pair struct {
-		device  DeviceID
-		channel ChannelID
-	}
-	pairs := make(map[pair]bool, len(all))
+	pairs := make(map[Connection]bool, len(all)) // without rights
 	for _, c := range all {
 		if c.Rights&^(Publish|Subscribe) != 0 {
 			return &InvalidError{Field: "types", Reason: "must be publish, subscribe, both or none"}
 		}
-		pairs[pair{c.Device, c.Channel}] = true
+		pairs[Connection{Device: c.Device, Channel: c.Channel}] = true
 	}
 	if len(pairs) != len(all) {
 		return &InvalidError{Field: "connections", Reason: "must name each pair of client and channel once"}
 	}
-	return r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
-		devices, channels := map[DeviceID]bool{}, map[ChannelID]bool{} // those seen
-		changes := make([]Change, 0, len(all))
-		for _, c := range all {
-			if !devices[c.Device] {
-				if _, err := deviceIn(ctx, tx, domain, c.Device); err != nil {
-					return nil, err
-				}
-				devices[c.Device] = true
-			}
-			if !channels[c.Channel] {
-				if _, err := channelIn(ctx, tx, domain, c.Channel); err != nil {
-					return nil, err
-				}
-				channels[c.Channel] = true
-			}
-			c.Domain = domain
-			if err := setRights(ctx, tx, c); err != nil {
-				return nil, err
-			}
-			changes = append(changes, Change{Domain: domain, Device: c.Device, Channel: c.Channel})
-		}
-		return changes, nil
-	})
-}
-
-func setRights(ctx context.Context, tx Tx, c Connection) error {
-	if c.Rights != 0 {
-		if err := tx.AddRights(ctx, c); err != nil {
-			return err
-		}
-	}
-	c.Rights = (Publish | Subscribe) &^ c.Rights
-	if c.Rights == 0 {
-		return nil
-	}
-	return tx.RemoveRights(ctx, c)
+	return r.each(ctx, domain, all, Tx.SetRights)
 }
 
 // Disconnect takes each of the rights on each channel from each device. A
@@ -119,28 +76,39 @@ func (r *Registry) connections(ctx context.Context, domain DomainID, devices []D
 	case len(devices) > MaxBulk || len(channels) > MaxBulk || len(devices)*len(channels) > MaxBulk:
 		return &InvalidError{Field: "client_ids", Reason: "must make at most 1000 connections with channel_ids"}
 	}
-	// Sorted, so that two of these at once cannot wait for each other.
-	devices, channels = slices.Sorted(slices.Values(devices)), slices.Sorted(slices.Values(channels))
+	all := make([]Connection, 0, len(devices)*len(channels))
+	for _, d := range devices {
+		for _, c := range channels {
+			all = append(all, Connection{Device: d, Channel: c, Rights: rights})
+		}
+	}
+	return r.each(ctx, domain, all, change)
+}
 
+// each changes every one of the connections, which must be between devices and
+// channels of the domain, or none.
+func (r *Registry) each(ctx context.Context, domain DomainID, all []Connection, change func(Tx, context.Context, Connection) error) error {
 	return r.inDomain(ctx, domain, func(tx Tx) ([]Change, error) {
-		for _, id := range devices {
-			if _, err := deviceIn(ctx, tx, domain, id); err != nil {
-				return nil, err
-			}
-		}
-		for _, id := range channels {
-			if _, err := channelIn(ctx, tx, domain, id); err != nil {
-				return nil, err
-			}
-		}
-		var changes []Change
-		for _, d := range devices {
-			for _, c := range channels {
-				if err := change(tx, ctx, Connection{Domain: domain, Device: d, Channel: c, Rights: rights}); err != nil {
+		devices, channels := map[DeviceID]bool{}, map[ChannelID]bool{} // those seen
+		changes := make([]Change, 0, len(all))
+		for _, c := range all {
+			if !devices[c.Device] {
+				if _, err := deviceIn(ctx, tx, domain, c.Device); err != nil {
 					return nil, err
 				}
-				changes = append(changes, Change{Domain: domain, Device: d, Channel: c})
+				devices[c.Device] = true
 			}
+			if !channels[c.Channel] {
+				if _, err := channelIn(ctx, tx, domain, c.Channel); err != nil {
+					return nil, err
+				}
+				channels[c.Channel] = true
+			}
+			c.Domain = domain
+			if err := change(tx, ctx, c); err != nil {
+				return nil, err
+			}
+			changes = append(changes, Change{Domain: domain, Device: c.Device, Channel: c.Channel})
 		}
 		return changes, nil
 	})

@@ -49,14 +49,16 @@ func (r *Registry) CreateDomain(ctx context.Context, by UserID, d Domain) (Domai
 		return Domain{}, err
 	}
 
+	route := d.Route
 	err = r.update(ctx, func(tx Tx) ([]Change, error) {
 		if err := tx.Lock(ctx, lockRoutes); err != nil {
 			return nil, err
 		}
 		// A route made here must not be in anybody's way; one that the
 		// caller chose is refused instead.
-		if _, err := tx.DomainByRef(ctx, d.Route); err == nil && madeRoute {
-			d.Route = fmt.Sprintf("%.27s-%.8s", d.Route, d.ID)
+		d.Route = route
+		if _, err := tx.DomainByRef(ctx, route); err == nil && madeRoute {
+			d.Route = fmt.Sprintf("%.27s-%.8s", route, d.ID)
 		}
 		if err := freeRef(ctx, tx, "id", id, ""); err != nil {
 			return nil, err

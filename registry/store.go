@@ -149,6 +149,8 @@ type ConnectionWriter interface {
 	AddRights(ctx context.Context, c Connection) error
 	// RemoveRights narrows a connection and removes it when no right is left.
 	RemoveRights(ctx context.Context, c Connection) error
+	// SetRights makes a connection have just these; with none it is removed.
+	SetRights(ctx context.Context, c Connection) error
 }
 
 // A UserReader reads people.

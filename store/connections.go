@@ -43,8 +43,20 @@ func (s reads) Connections(ctx context.Context, q registry.Query) (registry.List
 
 // AddRights implements registry.ConnectionWriter.
 func (s writes) AddRights(ctx context.Context, c registry.Connection) error {
-	return exec(ctx, s.db, `INSERT INTO connections (domain, device, channel, rights) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (device, channel) DO UPDATE SET rights = connections.rights | excluded.rights`,
+	return s.putRights(ctx, c, "connections.rights | excluded.rights")
+}
+
+// SetRights implements registry.ConnectionWriter.
+func (s writes) SetRights(ctx context.Context, c registry.Connection) error {
+	if c.Rights == 0 {
+		return run(ctx, s.db, "DELETE FROM connections WHERE device = $1 AND channel = $2", string(c.Device), string(c.Channel))
+	}
+	return s.putRights(ctx, c, "excluded.rights")
+}
+
+// putRights connects, or gives the connection that is there what the SQL says.
+func (s writes) putRights(ctx context.Context, c registry.Connection, rights string) error {
+	return exec(ctx, s.db, "INSERT INTO connections (domain, device, channel, rights) VALUES ($1, $2, $3, $4) ON CONFLICT (device, channel) DO UPDATE SET rights = "+rights,
 		string(c.Domain), string(c.Device), string(c.Channel), int(c.Rights))
 }
 
@@ -69,12 +81,4 @@ func (s reads) ConnectionsBetween(ctx context.Context, domain registry.DomainID,
 	f.in("device", anys(devices)...)
 	f.in("channel", anys(channels)...)
 	return collect(ctx, s.db, scanConnection, "SELECT domain, device, channel, rights FROM connections"+f.where()+" ORDER BY channel, device", f.args...)
-}
-
-func anys[ID ~string](ids []ID) []any {
-	out := make([]any, len(ids))
-	for i, id := range ids {
-		out[i] = string(id)
-	}
-	return out
 }

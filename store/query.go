@@ -29,6 +29,14 @@ func (f *filter) in(column string, values ...any) {
 	f.add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", values...)
 }
 
+func anys[ID ~string](ids []ID) []any {
+	out := make([]any, len(ids))
+	for i, id := range ids {
+		out[i] = string(id)
+	}
+	return out
+}
+
 func (f *filter) where() string {
 	if len(f.conds) == 0 {
 		return ""

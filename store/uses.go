@@ -38,13 +38,14 @@ const touchedAtOnce = 1000
 func touch[ID ~string](ctx context.Context, s *Store, table, column string, ids []ID, at time.Time) error {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	for some := range slices.Chunk(ids, touchedAtOnce) {
+		var older filter
+		older.add(column+" < ?", micros(at)) // $1
+		older.in("id", anys(some)...)
 		err := s.begin(ctx, func(tx querier) error {
-			var rows, older filter
-			rows.in("id", anys(some)...)
 			domains, err := collect(ctx, tx, func(r row) (id registry.DomainID, err error) {
 				err = r.Scan(&id)
 				return id, err
-			}, "SELECT DISTINCT domain FROM "+table+rows.where()+" ORDER BY domain", rows.args...)
+			}, "SELECT DISTINCT domain FROM "+table+older.where()+" ORDER BY domain", older.args...)
 			if err != nil {
 				return err
 			}
@@ -54,8 +55,6 @@ func touch[ID ~string](ctx context.Context, s *Store, table, column string, ids 
 					return err
 				}
 			}
-			older.add(column+" < ?", micros(at))
-			older.in("id", anys(some)...)
 			return run(ctx, tx, "UPDATE "+table+" SET "+column+" = $1"+older.where(), older.args...)
 		})
 		if err != nil {

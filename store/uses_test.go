@@ -59,8 +59,11 @@ func TestUseInAChangingDomain(t *testing.T) {
 	}
 }
 
-// awaitLock returns when a transaction of the database waits for another.
+// awaitLock returns when a transaction of the database waits for another, or with
+// an error after half a minute.
 func awaitLock(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		return err

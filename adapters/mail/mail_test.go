@@ -231,10 +231,10 @@ func TestOutages(t *testing.T) {
 	free.Close()
 	for name, addr := range map[string]net.Addr{"it gives up on a server that hangs": l.Addr(), "it gives up on a server that is down": free.Addr()} {
 		t.Run(name, func(t *testing.T) {
-			m, log := office(t, Config{Host: "127.0.0.1", Port: addr.(*net.TCPAddr).Port, Timeout: time.Second}, time.Millisecond, time.Millisecond)
+			m, log := office(t, Config{Host: "127.0.0.1", Port: addr.(*net.TCPAddr).Port, Timeout: 300 * time.Millisecond}, time.Millisecond, time.Millisecond)
 			start := time.Now()
 			m.post(t, recovery)
-			if took := time.Since(start); took > 900*time.Millisecond {
+			if took := time.Since(start); took > 250*time.Millisecond {
 				t.Errorf("the caller waited %s", took)
 			}
 			eventually(t, "it is given up", func() bool { return strings.Contains(log.String(), "tries=3") })

@@ -269,7 +269,7 @@ func counts(s api.AuthenticationSetting, value string) bool {
 func (v *visit) put(changes map[string]*string) error {
 	revision, err := strconv.ParseInt(v.r.PostForm.Get("revision"), 10, 64)
 	if err != nil {
-		return &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is not what is expected here."}
+		return misshapen()
 	}
 	return v.ask(http.MethodPatch, authenticationPath, map[string]any{"revision": revision, "changes": changes, "confirm": v.r.PostForm.Get("confirm")}, nil)
 }

@@ -182,7 +182,7 @@ func (v *visit) postedFile(field string) (string, error) {
 	case errors.Is(err, http.ErrNotMultipart): // a form without a file
 		return v.r.PostForm.Get(field), nil
 	case err != nil:
-		return "", &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is not what is expected here."}
+		return "", misshapen()
 	}
 	for _, sent := range v.r.MultipartForm.File["file"] {
 		if sent.Size == 0 {

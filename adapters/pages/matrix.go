@@ -130,7 +130,7 @@ func showMatrix(v *visit) error {
 func cell(device, channel, may string) (api.Connection, error) {
 	types, known := typesOf(may)
 	if !known {
-		return api.Connection{}, &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is not what is expected here."}
+		return api.Connection{}, misshapen()
 	}
 	return api.Connection{ClientID: device, ChannelID: channel, Types: types}, nil
 }
@@ -145,8 +145,8 @@ func (v *visit) setConnections(all ...api.Connection) error {
 }
 
 // changeMatrix takes a page of the matrix as it was sent, and changes the cells
-// that were changed, all or none: each comes with what it was. A script sends one at a time
-// and is answered without a page.
+// that were changed, all or none: each comes with what it was. A script sends one
+// at a time and is answered without a page.
 func changeMatrix(v *visit) error {
 	if err := v.posted(); err != nil {
 		return err

@@ -165,10 +165,15 @@ func (v *visit) again(err error, name string, p page) error {
 	return nil
 }
 
+// misshapen refuses a form that no page of ours sends.
+func misshapen() *Refusal {
+	return &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is not what is expected here."}
+}
+
 // posted reads the form that was sent.
 func (v *visit) posted() error {
 	if err := v.r.ParseForm(); err != nil {
-		return &Refusal{Status: http.StatusBadRequest, Word: "malformed_request", Message: "The form is not what is expected here."}
+		return misshapen()
 	}
 	return nil
 }
